@@ -1,0 +1,223 @@
+"""Records: a user's data as the user thinks of it, and how it is split."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from likewise.core.errors import DataError
+from likewise.core.rng import fold
+
+Part: TypeAlias = Literal["train", "valid", "test"]
+PARTS: tuple[Part, ...] = ("train", "valid", "test")
+Rows: TypeAlias = "npt.NDArray[np.int64]"
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Something that loading had to leave out, and why."""
+
+    what: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Records:
+    """Data as the user thinks of it: pictures, rows, texts.
+
+    Args:
+        domain: the name of the domain that read them.
+        items: one per record: an array whose first axis counts records, or a sequence.
+        ids: what the user calls each record (a file name, a row number).
+        conditions: {name: one value per record}; None where a record has no value.
+        groups: records of one group never straddle a split (one patient, one tune), if given.
+        given: the split that the data came with (folders train/ valid/ test/), per record or "".
+        skipped: what loading left out, and why.
+        notes: what loading changed or assumed, in plain sentences.
+        origin: the path or name that it came from.
+        facts: what the domain must know besides (levels, colours, ...), as plain data.
+    """
+
+    domain: str
+    items: Any
+    ids: tuple[str, ...]
+    conditions: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    groups: tuple[str, ...] | None = None
+    given: tuple[str, ...] | None = None
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
+    origin: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, values in [("items", self.items), *self.conditions.items()]:
+            if len(values) != len(self.ids):
+                raise DataError(
+                    f"{name} must be one per record ({len(self.ids)}); got {len(values)}."
+                )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: Iterable[int]) -> "Records":
+        """Some of the records, in the order asked for."""
+        index = np.asarray(list(rows), dtype=np.int64)
+
+        def pick(values: Sequence[Any]) -> tuple[Any, ...]:
+            return tuple(values[i] for i in index)
+
+        items = self.items[index] if isinstance(self.items, np.ndarray) else pick(self.items)
+        return replace(
+            self,
+            items=items,
+            ids=pick(self.ids),
+            conditions={name: pick(values) for name, values in self.conditions.items()},
+            groups=pick(self.groups) if self.groups is not None else None,
+            given=pick(self.given) if self.given is not None else None,
+        )
+
+    def hashes(self) -> list[str]:
+        """A hash of each record's content: equal records have equal hashes."""
+        return [_hash(item) for item in self.items]
+
+    def fingerprint(self) -> str:
+        """A hash of all records, their ids and their conditions."""
+        digest = hashlib.sha256()
+        for name, part in zip(self.ids, self.hashes(), strict=True):
+            digest.update(f"{name}\x1f{part}\x1e".encode())
+        for name, values in sorted(self.conditions.items()):
+            digest.update(f"{name}\x1f{values!r}\x1e".encode())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which rows train, choose and test; duplicates never straddle the parts."""
+
+    train: Rows
+    valid: Rows
+    test: Rows
+
+    def part(self, name: Part) -> Rows:
+        """The rows of one part."""
+        rows: Rows = getattr(self, name)
+        return rows
+
+
+SHARES: Mapping[Part, float] = {"train": 0.7, "valid": 0.15, "test": 0.15}
+
+
+def split(records: Records, *, seed: int, stratify: str | None = None) -> Split:
+    """Split records once: whole clusters of duplicates and groups, stratified by a condition.
+
+    A split that the data came with (`given`) is kept: `test` stays test, `valid` stays valid, and
+    what is missing is taken from train. A duplicate of a test record is moved out of train.
+
+    Args:
+        records: at least 3 distinct ones.
+        seed: of the shuffle.
+        stratify: the condition whose shares each part should keep, if any.
+
+    Raises:
+        DataError: there are too few distinct records for three parts.
+    """
+    clusters = _clusters(records)
+    if len(clusters) < len(PARTS):
+        raise DataError(
+            f"the data must hold at least 3 different records, one each to train, to choose and "
+            f"to test; got {len(clusters)} among {len(records)}. Add more data."
+        )
+    parts: dict[Part, list[int]] = {name: [] for name in PARTS}
+    open_clusters = []
+    for rows in clusters:
+        fixed = _given(records, rows)
+        if fixed is None:
+            open_clusters.append(rows)
+        else:
+            parts[fixed].extend(rows)
+    wanted = _shares(parts, len(records))
+    strata: dict[str, list[list[int]]] = {}
+    labels = records.conditions.get(stratify) if stratify else None
+    for rows in open_clusters:
+        strata.setdefault(str(labels[rows[0]]) if labels else "", []).append(rows)
+    for label, members in sorted(strata.items()):
+        order = np.random.default_rng(fold(seed, "split", label)).permutation(len(members))
+        _deal([members[i] for i in order], wanted, parts)
+    _fill_empty(parts)
+    return Split(**{name: np.array(sorted(rows), dtype=np.int64) for name, rows in parts.items()})
+
+
+def _shares(parts: Mapping[Part, list[int]], n: int) -> dict[Part, float]:
+    """Shares for the records that no given split has placed."""
+    if not parts["test"] and not parts["valid"]:
+        return dict(SHARES)
+    missing = [name for name in PARTS if not parts[name] and name != "train"]
+    shares: dict[Part, float] = dict.fromkeys(missing, SHARES["valid"])
+    return {"train": 1.0 - sum(shares.values()), **shares}
+
+
+def _deal(
+    members: list[list[int]], wanted: Mapping[Part, float], parts: dict[Part, list[int]]
+) -> None:
+    """Give each cluster to the part that is furthest below its share of this stratum."""
+    total = sum(len(rows) for rows in members)
+    dealt: dict[Part, int] = dict.fromkeys(wanted, 0)
+    for rows in members:
+        behind = {name: share * total - dealt[name] for name, share in wanted.items()}
+        name = max(behind, key=lambda part: behind[part])
+        dealt[name] += len(rows)
+        parts[name].extend(rows)
+
+
+def _fill_empty(parts: dict[Part, list[int]]) -> None:
+    """No part stays empty: the smallest strata may have left one without a record."""
+    for name in PARTS:
+        if not parts[name]:
+            richest = max(parts, key=lambda part: len(parts[part]))
+            parts[name].append(parts[richest].pop())
+
+
+def _given(records: Records, rows: list[int]) -> Part | None:
+    """The part that the data itself gives to a cluster: the strictest of its members'."""
+    if records.given is None:
+        return None
+    names = {records.given[row] for row in rows}
+    for part in ("test", "valid"):
+        if part in names:
+            return part
+    return None
+
+
+def _clusters(records: Records) -> list[list[int]]:
+    """Rows that must stay together, by equal content or equal group, in order of first row."""
+    parent = list(range(len(records)))
+
+    def root(row: int) -> int:
+        while parent[row] != row:
+            parent[row] = parent[parent[row]]
+            row = parent[row]
+        return row
+
+    keys: list[list[str]] = [records.hashes()]
+    if records.groups is not None:
+        keys.append([f"group {name}" for name in records.groups])
+    first: dict[str, int] = {}
+    for column in keys:
+        for row, key in enumerate(column):
+            parent[root(row)] = root(first.setdefault(key, row))
+    clusters: dict[int, list[int]] = {}
+    for row in range(len(records)):
+        clusters.setdefault(root(row), []).append(row)
+    return list(clusters.values())
+
+
+def _hash(item: Any) -> str:
+    if isinstance(item, np.ndarray):
+        head = f"{item.dtype}{item.shape}".encode()
+        return hashlib.blake2b(
+            head + np.ascontiguousarray(item).tobytes(), digest_size=16
+        ).hexdigest()
+    return hashlib.blake2b(repr(item).encode(), digest_size=16).hexdigest()
