@@ -4,7 +4,7 @@
 |---|---|---|
 | `Continuous` | (n, *shape) float32 | log density, or log mass of a cell where `step` is stated |
 | `Categorical` | (n, *shape) int64 in [0, categories) | log mass |
-| `Sequence` | (n, length) int64: tokens, `end`, then `pad` | log mass with `end`, without padding |
+| `Sequence` | (n, length) int64: tokens, `end`, `pad` | log mass with `end`, without padding |
 | `Mixed` | (n, columns) float32, NaN where a value is missing | log mass of the row's cell |
 """
 
