@@ -1,0 +1,108 @@
+"""The plan: what a time budget is turned into, once, before training; replayable.
+
+30 % of the time is reserved for features, sampling, evaluation and audit. Counted families come
+first and take what they need; the rest is shared equally, and time that is not used moves on to
+the families that follow. A short probe measures the seconds of a step at each preset that comes
+into question, and of sampling, on this machine with the threads that are fastest.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from likewise.core.errors import UsageError, must
+
+RESERVED = 0.3
+SHORTEST = 5.0
+ENOUGH_STEPS = 2000
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FamilyPlan:
+    """What one family (or one stage of a chain) is to do.
+
+    Attributes:
+        config: its whole Config, as plain data.
+        preset: what the Config came from.
+        steps: of training, or the largest number of passes of a counted family.
+        batch: examples a step.
+        seconds: what it should take; None where only steps count.
+        shorten: (at step, to steps), once the clock has shortened it.
+    """
+
+    config: Mapping[str, Any]
+    preset: str
+    steps: int
+    batch: int
+    seconds: float | None = None
+    shorten: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a whole run is to do; equal plans on equal data give equal bits.
+
+    Attributes:
+        seconds: the budget, or None.
+        threads: of this process.
+        n: how many samples every row of the leaderboard is measured on.
+        features: {feature net: steps}.
+        families: {family: a FamilyPlan for each stage}.
+        notes: what the probe found worth saying.
+    """
+
+    seconds: float | None
+    threads: int
+    n: int
+    features: int
+    families: Mapping[str, tuple[FamilyPlan, ...]]
+    draws: int = 1
+    notes: tuple[str, ...] = ()
+    reserved: float = RESERVED
+    measured: Mapping[str, float] = field(default_factory=dict)
+
+
+def seconds(text: str | float) -> float:
+    """A time such as "90s", "3m", "1h30m" or plain seconds, in seconds.
+
+    Raises:
+        UsageError: it is not a time, or too short to train anything.
+
+    Example:
+        >>> seconds("1m30s")
+        90.0
+    """
+    words = str(text).strip().lower()
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smh]?)", words)
+    if not parts or "".join(a + b for a, b in parts) != words.replace(" ", ""):
+        raise UsageError(must("time", "such as 90s, 3m or 1h30m", text))
+    value = sum(float(number) * _UNITS[unit or "s"] for number, unit in parts)
+    if value < SHORTEST:
+        raise UsageError(
+            must("time", f"at least {SHORTEST:g}s", text, "A minute is a sensible start.")
+        )
+    return value
+
+
+def to_json(plan: Plan) -> dict[str, Any]:
+    """A plan as plain data."""
+    from dataclasses import asdict
+
+    return asdict(plan)
+
+
+def from_json(data: Mapping[str, Any]) -> Plan:
+    """A plan out of plain data."""
+    families = {
+        name: tuple(
+            FamilyPlan(**{**stage, "shorten": _pair(stage.get("shorten"))}) for stage in stages
+        )
+        for name, stages in data["families"].items()
+    }
+    return Plan(**{**data, "families": families, "notes": tuple(data.get("notes", ()))})
+
+
+def _pair(value: Any) -> tuple[int, int] | None:
+    return (int(value[0]), int(value[1])) if value else None
