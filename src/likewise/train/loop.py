@@ -154,10 +154,10 @@ class Trainer:
 
     def run(self) -> Outcome:
         """Train, or go on where the file left off."""
-        self._start()
+        self.start()
         with torch.random.fork_rng(devices=self._cuda()):
             try:
-                while self.step < self.steps and self._one_step():
+                while self.step < self.steps and self.advance():
                     pass
             except KeyboardInterrupt:
                 self.outcome.interrupted = True
@@ -166,7 +166,7 @@ class Trainer:
 
     # -- one step -------------------------------------------------------------------------
 
-    def _one_step(self) -> bool:
+    def advance(self) -> bool:
         """Take a step and all that follows from it; False when training should end."""
         torch.manual_seed(fold(self.job.seed, "train", self.job.name, self.step, ranks.rank()))
         self.module.train()
@@ -322,7 +322,7 @@ class Trainer:
 
     # -- start, snapshots, end ------------------------------------------------------------
 
-    def _start(self) -> None:
+    def start(self) -> None:
         """Weights, averages and optimizers, new or out of the file."""
         state = read_tensors(self.file) if self.file and self.file.exists() else None
         if state is None:

@@ -8,7 +8,7 @@ into question, and of sampling, on this machine with the threads that are fastes
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from likewise.core.errors import UsageError, must
@@ -30,6 +30,7 @@ class FamilyPlan:
         batch: examples a step.
         seconds: what it should take; None where only steps count.
         shorten: (at step, to steps), once the clock has shortened it.
+        draws: how many noise draws a bound on the likelihood averages over.
     """
 
     config: Mapping[str, Any]
@@ -38,6 +39,7 @@ class FamilyPlan:
     batch: int
     seconds: float | None = None
     shorten: tuple[int, int] | None = None
+    draws: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +50,10 @@ class Plan:
         seconds: the budget, or None.
         threads: of this process.
         n: how many samples every row of the leaderboard is measured on.
-        features: {feature net: steps}.
+        features: steps of each feature net that is trained.
         families: {family: a FamilyPlan for each stage}.
         notes: what the probe found worth saying.
+        reserved: share of the budget that is not for training.
     """
 
     seconds: float | None
@@ -58,10 +61,8 @@ class Plan:
     n: int
     features: int
     families: Mapping[str, tuple[FamilyPlan, ...]]
-    draws: int = 1
     notes: tuple[str, ...] = ()
     reserved: float = RESERVED
-    measured: Mapping[str, float] = field(default_factory=dict)
 
 
 def seconds(text: str | float) -> float:
@@ -88,8 +89,6 @@ def seconds(text: str | float) -> float:
 
 def to_json(plan: Plan) -> dict[str, Any]:
     """A plan as plain data."""
-    from dataclasses import asdict
-
     return asdict(plan)
 
 

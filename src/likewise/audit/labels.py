@@ -1,0 +1,129 @@
+"""Labels: is a class dropped, are the shares of the classes kept?
+
+An outside classifier, trained on real training records, names the class of each sample. Shares are
+compared with those that the same classifier finds in training records, so that its own mistakes
+cancel. Cannot see anything about groups that no label names.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from likewise.audit.rule import Effect, Material, Rule
+from likewise.measures.intervals import wilson
+
+SMALLEST = 0.01
+DROPPED = 0.75
+SHIFTED = 0.1
+
+
+def _applies(material: Material) -> str | None:
+    return None if material.features.classifier is not None else "the data has no labels"
+
+
+def _named(material: Material, x: Tensor) -> Tensor:
+    """The class of each example by the classifier, (n,) int64."""
+    classifier = material.features.classifier
+    assert classifier is not None
+    return classifier.probabilities(x).argmax(dim=1).cpu()
+
+
+def _shares(material: Material) -> Tensor:
+    """The share of each class in train, as the classifier sees it."""
+    found = _named(material, material.train)
+    return torch.bincount(found, minlength=len(material.names)).double() / len(found)
+
+
+def _intervals(material: Material, level: float) -> tuple[Tensor, list[tuple[float, float]]]:
+    """The share of each class among the samples, and intervals that hold for all classes."""
+    counts = torch.bincount(_named(material, material.samples), minlength=len(material.names))
+    n = len(material.samples)
+    each = 1.0 - (1.0 - level) / len(material.names)
+    return counts.double() / n, [wilson(int(count), n, each) for count in counts]
+
+
+def _dropped(material: Material, level: float) -> Effect:
+    expected = _shares(material)
+    shares, intervals = _intervals(material, level)
+    large = [k for k in range(len(material.names)) if expected[k] >= SMALLEST]
+    lost = {k: 1.0 - float(shares[k] / expected[k]) for k in large}
+    worst = max(large, key=lambda k: lost[k])
+    ends = [tuple(1.0 - end / float(expected[k]) for end in reversed(intervals[k])) for k in large]
+    name, n = material.names[worst], len(material.samples)
+    return Effect(
+        value=max(lost[worst], 0.0),
+        low=max(low for low, _ in ends),
+        high=max(high for _, high in ends),
+        matters=DROPPED,
+        sentence=(
+            f"The class that lost most is {name!r}: {shares[worst]:.1%} of {n} samples, "
+            f"{expected[worst]:.1%} of the training records."
+        ),
+        n=n,
+        evidence={"classes": len(large), "class": name},
+    )
+
+
+def _shifted(material: Material, level: float) -> Effect:
+    expected = _shares(material)
+    shares, intervals = _intervals(material, level)
+    away = (shares - expected).abs()
+    worst = int(away.argmax())
+    ends = [
+        (max(low - e, e - high, 0.0), max(high - e, e - low))
+        for (low, high), e in zip(intervals, expected.tolist(), strict=True)
+    ]
+    name = material.names[worst]
+    return Effect(
+        value=float(away[worst]),
+        low=max(low for low, _ in ends),
+        high=max(high for _, high in ends),
+        matters=SHIFTED,
+        sentence=(
+            f"The share that moved most is that of {name!r}: {shares[worst]:.1%} of the samples, "
+            f"{expected[worst]:.1%} of the training records."
+        ),
+        n=len(material.samples),
+        evidence={"total_variation": float(away.sum() / 2)},
+    )
+
+
+def _without_a_class(material: Material) -> Material:
+    """Never-trained records without the most common class, filled up with the others."""
+    found = _named(material, material.test)
+    rows = (found != found.mode().values).nonzero().flatten()
+    again = rows[torch.arange(len(material.test)) % max(1, len(rows))]
+    return replace(material, samples=material.test[again])
+
+
+def _crowded(material: Material) -> Material:
+    """Never-trained records of which half are of the most common class."""
+    found = _named(material, material.test)
+    rows = (found == found.mode().values).nonzero().flatten()
+    crowd = rows[torch.arange(len(material.test)) % len(rows)]
+    keep = torch.arange(len(material.test)) % 2 == 0
+    return replace(
+        material, samples=material.test[torch.where(keep, torch.arange(len(found)), crowd)]
+    )
+
+
+def _real(material: Material) -> Material:
+    """Never-trained records."""
+    return replace(material, samples=torch.cat([material.valid, material.test]))
+
+
+DROPPED_CLASSES = Rule(
+    name="dropped classes",
+    effect=_dropped,
+    positive=_without_a_class,
+    negative=_real,
+    applies=_applies,
+)
+LABEL_SHARES = Rule(
+    name="label shares",
+    effect=_shifted,
+    positive=_crowded,
+    negative=_real,
+    applies=_applies,
+)

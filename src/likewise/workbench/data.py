@@ -1,0 +1,200 @@
+"""From a user's data to tensors: which domain, which split, which view for which family."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from likewise.core import registry
+from likewise.core.condition import Batch, Labels
+from likewise.core.contract import Domain, Family, Source
+from likewise.core.errors import DataError, LikewiseError, UsageError
+from likewise.core.records import PARTS, Part, Records, Split, split
+from likewise.core.rng import Draws
+from likewise.core.space import Space
+
+CHUNK = 1024
+SPLIT_SEED = 0
+
+
+def load(data: Any, *, domain: str | None = None, **options: Any) -> Records:
+    """Read data of the user's own: a path, a built-in name, arrays, pictures.
+
+    Args:
+        data: such as "digits", "photos/", "scans.zip", an array, (pictures, labels).
+        domain: the kind of data; None to find out.
+        **options: the domain's own, such as size=64 for pictures.
+
+    Raises:
+        DataError: nothing here can be read, and why.
+        UsageError: no such domain or option.
+
+    Example:
+        >>> len(load("digits"))
+        1797
+    """
+    if isinstance(data, Records):
+        return data
+    if isinstance(data, Path):
+        data = str(data)
+    kind = registry.get("domains", domain) if domain else _recognise(data)
+    records: Records = kind.load(data, **options)
+    return records
+
+
+def _recognise(data: Any) -> type[Domain]:
+    guesses = []
+    for name in registry.names("domains"):
+        try:
+            kind = registry.get("domains", name)
+        except UsageError:
+            raise
+        except LikewiseError:
+            continue  # a broken domain takes nobody else down
+        guesses.append((kind.recognises(data), kind))
+    if not guesses:
+        raise DataError("no domain is installed that could read any data.")
+    best, kind = max(guesses, key=lambda pair: pair[0].sure)
+    if best.sure <= 0:
+        what = repr(data) if isinstance(data, str) else type(data).__name__
+        raise DataError(
+            f"{what} is not data that can be read: {best.why}. "
+            f"Kinds of data: {', '.join(registry.names('domains'))}."
+        )
+    found: type[Domain] = kind
+    return found
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Records, their split, and the codec that was fitted on train.
+
+    Attributes:
+        records: all of them.
+        split: which rows train, choose and test.
+        domain: the fitted codec.
+    """
+
+    records: Records
+    split: Split
+    domain: Domain
+
+    @classmethod
+    def of(cls, records: Records) -> "Prepared":
+        """Split the records and fit the codec on train."""
+        stratify = "label" if "label" in records.conditions else None
+        parts = split(records, seed=SPLIT_SEED, stratify=stratify)
+        domain: Domain = registry.get("domains", records.domain)()
+        domain.fit(records.take(parts.train))
+        return cls(records, parts, domain)
+
+    @property
+    def space(self) -> Space:
+        """The Space that measures read."""
+        return self.domain.views()[0]
+
+    def part(self, name: Part) -> Records:
+        """The records of one part."""
+        return self.records.take(self.split.part(name))
+
+    def source(self, name: Part, space: Space | None = None, *, train: bool = False) -> Source:
+        """One part as batches."""
+        return self.domain.source(self.part(name), space or self.space, train=train)
+
+    def tensors(
+        self, name: Part, n: int | None = None, space: Space | None = None
+    ) -> tuple[Tensor, Batch]:
+        """The first n examples of one part, with their conditions."""
+        return gather(self.source(name, space), n)
+
+    def view(self, family: type[Family[Any]]) -> Space | str:
+        """The first view that a family can learn, or why it can learn none."""
+        reasons = []
+        for space in self.domain.views():
+            why = family.refuses(space)
+            if why is None:
+                return space
+            reasons.append(why)
+        return "; ".join(dict.fromkeys(reasons))
+
+    def shares(self) -> dict[str, tuple[float, ...]]:
+        """The share of each label in train, by condition."""
+        source = self.source("train")
+        result = {}
+        _, c = gather(source)
+        for condition in self.domain.conditions():
+            if isinstance(condition, Labels):
+                values, present = c[condition.name]
+                counts = torch.bincount(values[present], minlength=len(condition.names)).double()
+                result[condition.name] = tuple((counts / counts.sum()).tolist())
+        return result
+
+    def facts(self) -> dict[str, Any]:
+        """What a report says of the data; no record among it."""
+        hashes = self.records.hashes()
+        return {
+            "origin": self.records.origin,
+            "domain": self.records.domain,
+            "records": len(self.records),
+            "fingerprint": self.records.fingerprint(),
+            "counts": {name: len(self.split.part(name)) for name in PARTS},
+            "space": describe(self.space),
+            "conditions": {
+                name: _tally(values) for name, values in self.records.conditions.items()
+            },
+            "duplicates": len(hashes) - len(set(hashes)),
+            "skipped": [vars(item) for item in self.records.skipped],
+            "notes": list(self.records.notes),
+        }
+
+    def split_hashes(self) -> dict[str, list[str]]:
+        """The hashes of the records of each part."""
+        hashes = self.records.hashes()
+        return {name: [hashes[row] for row in self.split.part(name)] for name in PARTS}
+
+
+def gather(
+    source: Source, n: int | None = None
+) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
+    """The first n examples of a source in its own order, with their conditions."""
+    n = len(source) if n is None else min(n, len(source))
+    parts = [
+        source.batch(torch.arange(first, min(first + CHUNK, n)), Draws(0, first))
+        for first in range(0, n, CHUNK)
+    ]
+    names = parts[0][1]
+    return torch.cat([x for x, _ in parts]), {
+        name: (
+            torch.cat([c[name][0] for _, c in parts]),
+            torch.cat([c[name][1] for _, c in parts]),
+        )
+        for name in names
+    }
+
+
+def describe(space: Space) -> str:
+    """A Space in a few words."""
+    words = f"{space.kind} {'x'.join(map(str, space.shape))}"
+    levels = getattr(space, "levels", None) or getattr(space, "categories", None)
+    return f"{words}, {levels} levels" if levels else words
+
+
+def _tally(values: tuple[Any, ...]) -> dict[str, int] | str:
+    """How often each value stands, where values are few and short."""
+    if any(not isinstance(value, (str, int, bool, type(None))) for value in values):
+        return f"{len(values)} values"
+    counts: dict[str, int] = {}
+    for value in values:
+        word = "" if value is None else str(value)
+        counts[word] = counts.get(word, 0) + 1
+    if len(counts) > 1000:
+        return f"{len(counts)} different values"
+    return dict(sorted(counts.items(), key=lambda pair: (len(pair[0]), pair[0])))
+
+
+def options_text(options: Mapping[str, Any]) -> str:
+    """Options as they would be typed."""
+    return " ".join(f"--{name} {value}" for name, value in options.items() if value is not None)

@@ -1,0 +1,394 @@
+"""One job on a run folder: plan, train, sample, score, audit, rank, each step repeatable alone.
+
+Every step reads files of the run folder and writes its own with the hash of its inputs; a step
+whose inputs are unchanged does nothing.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from likewise.audit.rule import Material
+from likewise.audit.rules import audit
+from likewise.core.condition import Batch
+from likewise.core.contract import Source, Trainable
+from likewise.core.errors import LikewiseError, StoreError
+from likewise.core.results import Score, verdict
+from likewise.core.rng import fold
+from likewise.evaluate.features import FeatureSet, labels_of
+from likewise.evaluate.scorecard import (
+    counted,
+    dimensions_of,
+    excess,
+    score_likelihood,
+    score_samples,
+)
+from likewise.measures.kernel import kernel_distance
+from likewise.report import report
+from likewise.store.files import read_tensors, write_bytes, write_tensors
+from likewise.store.model import Model, open_model
+from likewise.store.run import Run
+from likewise.train.loop import Checked, Job, Outcome, Trainer
+from likewise.train.plan import FamilyPlan, Plan, from_json, to_json
+from likewise.workbench.board import Leaderboard, make_board
+from likewise.workbench.data import Prepared, gather
+from likewise.workbench.fitting import fit, kinds
+from likewise.workbench.listen import Listener
+
+FLOOR = "real vs real"
+COPIER = "copier"
+SHOWN = 64
+
+
+class Work:
+    """A run folder, its data, and who listens.
+
+    Args:
+        run: the folder; this process holds its lock.
+        prepared: the data.
+        listener: told of what happens.
+        device: where models run.
+    """
+
+    def __init__(
+        self, run: Run, prepared: Prepared, *, listener: Listener, device: str = "cpu"
+    ) -> None:
+        self.run = run
+        self.prepared = prepared
+        self.listener = listener
+        self.device = device
+        self.seed = int(run.data["seed"])
+        self._features: FeatureSet | None = None
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of this run, once it is made."""
+        return from_json(self.run.data["plan"])
+
+    # -- features -------------------------------------------------------------------------
+
+    def features(self, steps: int, n: int) -> FeatureSet:
+        """The feature nets of this run, trained once on train only."""
+        if self._features is None:
+            folder = self.run.path / "features"
+            space, conditions = self.prepared.space, self.prepared.domain.conditions()
+            try:
+                self._features = FeatureSet.open(folder, space, conditions)
+            except StoreError:
+                self.listener.phase("", "training the feature nets")
+                self._features = FeatureSet.train(
+                    self.prepared.source("train"),
+                    space,
+                    conditions,
+                    fit=self._fit_features,
+                    seed=self.seed,
+                    n_eval=n,
+                    held_out=self.prepared.source("test"),
+                    steps=steps,
+                )
+                self._features.save(folder)
+        return self._features
+
+    def _fit_features(
+        self, trainable: Trainable, source: Source, *, steps: int, batch: int, seed: int
+    ) -> None:
+        job = Job(name="features", steps=steps, batch=batch, seed=seed)
+        Trainer(trainable, source, job).run()
+
+    def validator(self, features: FeatureSet) -> Callable[[Model], Checked] | None:
+        """Kernel distance to valid, in other features than the headline is reported in."""
+        name = "random" if "classifier" in features else "pca"
+        real, _ = self.prepared.tensors("valid", 256)
+        known = features[name](real)
+        seed = fold(self.seed, "validate")
+
+        def validate(model: Model) -> Checked:
+            x, _ = model.draw(len(real), seed=seed)
+            score = kernel_distance(features[name](self._canonical(x, model)), known)
+            if score.value is None or score.low is None or score.high is None:
+                return Checked(0.0, math.inf)
+            return Checked(score.value, (score.high - score.low) / 4)
+
+        return validate
+
+    # -- families -------------------------------------------------------------------------
+
+    def train(
+        self,
+        name: str,
+        stages: tuple[FamilyPlan, ...],
+        validate: Callable[[Model], Checked] | None,
+    ) -> tuple[FamilyPlan, ...]:
+        """Train one family into its folder; returns its plan as it was carried out.
+
+        A failure is noted in run.json and never ends the run; Ctrl-C is passed on after what was
+        learned so far has been saved.
+        """
+        if self.run.state(name) in ("done", "skipped"):
+            return stages
+        folder = self.run.folder(name)
+        self.run.set_state(name, "training")
+        self.listener.phase(name, "training")
+        try:
+            model, outcomes = fit(
+                self.prepared,
+                name,
+                stages,
+                seed=self.seed,
+                device=self.device,
+                folder=folder / "training",
+                validate=validate,
+                watch=lambda progress: self.listener.progress(name, progress),
+            )
+        except LikewiseError as error:
+            self.run.set_state(name, "failed", str(error))
+            self.listener.done(name, f"failed: {error}")
+            return stages
+        except (RuntimeError, ValueError, ArithmeticError, MemoryError) as error:
+            self.run.set_state(name, "failed", f"{type(error).__name__}: {error}")
+            self.listener.done(name, f"failed: {error}")
+            return stages
+        return self._keep(name, model, stages, outcomes)
+
+    def _keep(
+        self, name: str, model: Model, stages: tuple[FamilyPlan, ...], outcomes: list[Outcome]
+    ) -> tuple[FamilyPlan, ...]:
+        """Save a trained model and note how it went."""
+        for outcome in outcomes:
+            for event in outcome.events:
+                self.listener.note(f"{name}: {event}")
+        if len(outcomes) == len(stages):
+            model.write(self.run.folder(name))
+            self.run.write_log(name, [row for outcome in outcomes for row in outcome.rows])
+        if any(outcome.interrupted for outcome in outcomes):
+            self.run.set_state(name, "training", "interrupted")
+            raise KeyboardInterrupt
+        facts: dict[str, Any] = {
+            "seconds": round(sum(outcome.seconds for outcome in outcomes), 3),
+            "steps": sum(outcome.steps for outcome in outcomes),
+            "best_step": outcomes[-1].best_step,
+            "events": [event for outcome in outcomes for event in outcome.events],
+        }
+        self.run.set_state(name, "done", **facts)
+        self.listener.done(name, f"trained in {facts['seconds']:.1f} s")
+        return tuple(
+            replace(plan, shorten=outcome.shorten)
+            for plan, outcome in zip(stages, outcomes, strict=True)
+        )
+
+    def note_plan(self, name: str, stages: tuple[FamilyPlan, ...]) -> None:
+        """Write one family's plan, as carried out, into run.json."""
+        plan = self.plan
+        changed = replace(plan, families={**plan.families, name: stages})
+        self.run.update(plan=to_json(changed))
+
+    def model(self, name: str) -> Model:
+        """A trained model of this run."""
+        return open_model(self.run.folder(name), device=self.device)
+
+    # -- samples, scores, audit -----------------------------------------------------------
+
+    def samples(self, name: str) -> tuple[Tensor, Batch, float]:
+        """n samples of one family in the Space that measures read, and seconds a sample."""
+        folder = self.run.folder(name)
+        model = self.model(name)
+        inputs = ["samples", self._weights(name), self.plan.n, self.seed]
+        file = folder / "samples" / "samples.safetensors"
+        facts = self.run.fresh(folder / "samples" / "samples.json", inputs)
+        if facts is None or not file.exists():
+            self.listener.phase(name, "sampling")
+            start = time.monotonic()
+            x, c = model.draw(self.plan.n, seed=self.seed)
+            seconds = time.monotonic() - start
+            write_bytes(folder / "samples" / "grid.png", self._picture(model, x, c))
+            x = self._canonical(x, model)
+            write_tensors(file, {"x": x, **{f"c.{k}": v for k, (v, _) in c.items()}})
+            facts = {"n": self.plan.n, "seed": self.seed, "seconds": seconds}
+            self.run.keep(folder / "samples" / "samples.json", inputs, facts)
+        tensors, _ = read_tensors(file)
+        c = {
+            key.removeprefix("c."): (value, torch.ones(len(value), dtype=torch.bool))
+            for key, value in tensors.items()
+            if key.startswith("c.")
+        }
+        return tensors["x"], c, float(facts["seconds"]) / float(facts["n"])
+
+    def score(self, name: str, features: FeatureSet) -> dict[str, Any]:
+        """The scorecard of one family."""
+        x, c, each = self.samples(name)
+        path = self.run.folder(name) / "scorecard.json"
+        inputs = ["score", self._weights(name), self._data(), features.hashes, self.plan.n]
+        known = self.run.fresh(path, inputs)
+        if known is not None:
+            return known
+        self.listener.phase(name, "scoring")
+        real, _ = self.prepared.tensors("test")
+        model = self.model(name)
+        label = labels_of(model.family.conditions)
+        asked = c[label.name][0] if label is not None and label.name in c else None
+        scores = score_samples(x, real, features, n=self.plan.n, labels=asked, seed=self.seed)
+        scores["nll"] = self._likelihood(name, model)
+        if model.family.claims.latent:
+            scores["reconstruction"] = self._reconstruction(model)
+        facts = {
+            "name": name,
+            "role": model.family.claims.role,
+            "n": self.plan.n,
+            "parameters": model.parameters,
+            "samples_per_second": 1.0 / max(each, 1e-9),
+            "scores": {key: score.to_json() for key, score in scores.items()},
+        }
+        return self.run.keep(path, inputs, facts)
+
+    def _likelihood(self, name: str, model: Model) -> Score:
+        """Bits per dimension of held-out examples, or why there are none."""
+        space = model.family.space
+        claim = model.family.claims.density.get(type(space))
+        if claim is None:
+            blank = Score(value=None, unit="bits/dim", better="lower", n=0)
+            return replace(blank, why=f"{name} has no density")
+        x, c = self.prepared.tensors("test", None, space)
+        stages = self.plan.families.get(name)
+        draws = stages[0].draws if stages else 1
+        seed = fold(self.seed, "density")
+        values = model.log_mass(x, c, seed=seed, draws=draws)
+        score = score_likelihood(
+            values, dimensions_of(space, x), comparable=counted(space), bound=claim == "bound"
+        )
+        return (
+            replace(score, how=f"{score.how}; {draws} noise draws") if claim == "bound" else score
+        )
+
+    def _reconstruction(self, model: Model) -> Score:
+        """Root mean squared difference of held-out examples and their decoded codes."""
+        x, c = self.prepared.tensors("test", self.plan.n, model.family.space)
+        blank = Score(value=None, unit="of the value's scale", better="lower", n=len(x))
+        if x.dtype != torch.float32 or bool(x.isnan().any()):
+            return replace(blank, why="reconstruction is measured on numbers only")
+        known = {k: v for k, v in c.items() if k in {f.name for f in model.family.conditions}}
+        x = x.to(model.family.device)
+        with torch.no_grad():
+            again = model.family.decode(model.family.encode(x, known), known)
+        if not self.run.data.get("quiet") and model.family.space == self.prepared.space:
+            picture = self.prepared.domain.show(
+                self.prepared.domain.decode(again[:SHOWN].cpu(), model.family.space, c)
+            )
+            write_bytes(self.run.path / "private" / f"{model.name}-reconstruction.png", picture)
+        value = float((again - x).square().mean().sqrt())
+        return replace(blank, value=value, how="root mean square over held-out examples")
+
+    def floor(self, features: FeatureSet) -> dict[str, Score]:
+        """Real against real: valid examples scored as if they were samples."""
+        made, c = self.prepared.tensors("valid")
+        real, _ = self.prepared.tensors("test")
+        label = labels_of(self.prepared.domain.conditions())
+        labels = c[label.name][0] if label is not None else None
+        return score_samples(made, real, features, n=self.plan.n, labels=labels, seed=self.seed)
+
+    def audit(self, name: str, features: FeatureSet) -> dict[str, Any]:
+        """The findings and the verdict of one family."""
+        path = self.run.folder(name) / "audit.json"
+        copier = self._weights(COPIER) if self.run.state(COPIER) == "done" else ""
+        inputs = ["audit", self._weights(name), self._data(), features.hashes, self.plan.n, copier]
+        known = self.run.fresh(path, inputs)
+        if known is not None:
+            return known
+        x, _, _ = self.samples(name)
+        self.listener.phase(name, "auditing")
+        findings = audit(self._material(x, features))
+        facts = {
+            "name": name,
+            "verdict": verdict(findings),
+            "words": "evidence of resistance to the attacks run",
+            "findings": [finding.to_json() for finding in findings],
+        }
+        return self.run.keep(path, inputs, facts)
+
+    def _material(self, samples: Tensor, features: FeatureSet) -> Material:
+        train, c = self.prepared.tensors("train")
+        valid, _ = self.prepared.tensors("valid")
+        test, _ = self.prepared.tensors("test")
+        label = labels_of(self.prepared.domain.conditions())
+        labels = c[label.name] if label is not None else None
+        copies = self.samples(COPIER)[0] if self.run.state(COPIER) == "done" else None
+        return Material(
+            samples=samples,
+            train=train,
+            valid=valid,
+            test=test,
+            features=features,
+            labels=labels[0][labels[1]] if labels is not None else None,
+            names=label.names if label is not None else (),
+            copies=copies,
+            seed=self.seed,
+        )
+
+    # -- leaderboard and report -----------------------------------------------------------
+
+    def board(self, names: Iterable[str], features: FeatureSet) -> Leaderboard:
+        """Score and audit all that is trained, and rank it."""
+        cards, verdicts = {}, {}
+        for name in names:
+            if self.run.state(name) != "done":
+                continue
+            cards[name] = self.score(name, features)
+            verdicts[name] = str(self.audit(name, features)["verdict"])
+            self.listener.done(name, f"measured; verdict {verdicts[name]}")
+        floor = self.floor(features)
+        data = make_board(
+            self.run.data,
+            cards,
+            verdicts,
+            floor,
+            headline=self.prepared.domain.headline,
+            n=self.plan.n,
+            excess=excess,
+        )
+        self.run.keep(self.run.path / "leaderboard.json", ["board", cards, verdicts], data)
+        return Leaderboard(self.run.path, data)
+
+    def report(self, *, with_train: bool = False) -> Path:
+        """Write report.html, README.md and report.json."""
+        self.listener.phase("", "writing the report")
+        held_out = self.prepared.part("test").take(
+            range(min(SHOWN, len(self.prepared.split.test)))
+        )
+        picture = self.prepared.domain.show(held_out)
+        write_bytes(self.run.path / "private" / "held-out.png", picture)
+        return report(self.run.path, with_train=with_train)
+
+    # -- small things ---------------------------------------------------------------------
+
+    def _canonical(self, x: Tensor, model: Model) -> Tensor:
+        """Samples in the Space that measures read."""
+        space = model.family.space
+        if space == self.prepared.space:
+            return x
+        records = self.prepared.domain.decode(x, space)
+        canonical, _ = gather(
+            self.prepared.domain.source(records, self.prepared.space, train=False)
+        )
+        return canonical
+
+    def _picture(self, model: Model, x: Tensor, c: Batch) -> bytes:
+        some = {name: (v[:SHOWN], present[:SHOWN]) for name, (v, present) in c.items()}
+        return model.domain.show(model.domain.decode(x[:SHOWN], model.family.space, some))
+
+    def _weights(self, name: str) -> str:
+        from likewise.store.files import file_digest
+
+        return file_digest(self.run.folder(name) / "model.safetensors")
+
+    def _data(self) -> str:
+        return str(self.run.data["data"]["fingerprint"])
+
+
+def roles(names: Iterable[str]) -> Mapping[str, str]:
+    """{family: role}."""
+    return {name: kinds(name)[-1].claims.role for name in names}

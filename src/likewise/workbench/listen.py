@@ -1,0 +1,19 @@
+"""What a person is told while work goes on; the command line and a notebook listen in."""
+
+from likewise.train.loop import Progress
+
+
+class Listener:
+    """Hears of every phase, step and oddity; this one says nothing."""
+
+    def phase(self, name: str, what: str) -> None:
+        """A phase of a family (or of the whole run, name "") begins: "training", "sampling"."""
+
+    def progress(self, name: str, progress: Progress) -> None:
+        """A step of training was taken."""
+
+    def note(self, sentence: str) -> None:
+        """Something worth saying once."""
+
+    def done(self, name: str, what: str) -> None:
+        """A family is done, failed or skipped, and what came out."""

@@ -1,0 +1,275 @@
+"""The public verbs: load, fit, run, evaluate, audit, report, open.
+
+Each is a few lines: it reads names, hands functions from room to room, and gives back what a
+person holds: Records, a Model, a Leaderboard, a scorecard, an audit.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from likewise.core.errors import UsageError, must
+from likewise.core.results import Finding, Score, Verdict
+from likewise.store.model import Model, open_model
+from likewise.store.run import Run
+from likewise.train.plan import FamilyPlan
+from likewise.train.plan import seconds as seconds_of
+from likewise.workbench.board import Leaderboard
+from likewise.workbench.data import Prepared, load
+from likewise.workbench.fitting import fit as fit_stages
+from likewise.workbench.fitting import kinds, preset, space_of, stage_plan
+from likewise.workbench.listen import Listener
+from likewise.workbench.planning import Probe, plan_family
+from likewise.workbench.runs import (
+    Clock,
+    command_line,
+    device_of,
+    families_for,
+    main_job,
+    opened,
+    replayed,
+)
+
+__all__ = ["audit", "evaluate", "fit", "load", "open", "report", "run"]
+
+
+def run(
+    data: Any,
+    *,
+    time: str | float = "3m",
+    families: Sequence[str] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    out: str | Path | None = None,
+    plan: str | Path | None = None,
+    listener: Listener | None = None,
+    **options: Any,
+) -> Leaderboard:
+    """Train every family within a time, rank them on held-out data, audit them, and report.
+
+    Args:
+        data: Records, or whatever `load` reads.
+        time: the budget of the whole job, such as "3m".
+        families: names, or chains such as "vae+diffusion"; None for all that can.
+        seed: of everything.
+        device: "auto", "cpu", "cuda" or "mps".
+        out: the run folder; None for a new one under runs/.
+        plan: another run, whose plan is followed step by step.
+        listener: told of what happens.
+        **options: of the data, see `load`.
+
+    Returns:
+        the Leaderboard; `.best` is a Model, `.path` the run folder.
+    """
+    clock = Clock(seconds_of(time))
+    listener = listener or Listener()
+    prepared = Prepared.of(load(data, **options))
+    names, skipped = families_for(prepared, families)
+    replay = replayed(Path(plan)) if plan is not None else None
+    inputs = {
+        "seconds": clock.budget,
+        "families": list(families) if families else None,
+        "device": device,
+        "plan": replay,
+        "options": {name: str(value) for name, value in options.items()},
+    }
+    command = command_line(
+        "run",
+        prepared.records.origin,
+        time=time,
+        families=",".join(families) if families else None,
+        seed=seed,
+        **options,
+    )
+    with opened(
+        prepared,
+        out=Path(out) if out else None,
+        seed=seed,
+        inputs=inputs,
+        command=command,
+        device=device_of(device),
+        listener=listener,
+    ) as work:
+        if replay is not None and "plan" not in work.run.data:
+            work.run.update(plan=replay)
+        return main_job(work, names, skipped, clock)
+
+
+def fit(
+    data: Any,
+    family: str,
+    *,
+    time: str | float | None = None,
+    steps: int | None = None,
+    preset: str | None = None,
+    settings: Mapping[str, str] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    listener: Listener | None = None,
+    **options: Any,
+) -> Model:
+    """Train one family on the train part of some data.
+
+    Args:
+        data: Records, or whatever `load` reads.
+        family: its name, or a chain such as "vae+diffusion".
+        time: such as "60s"; or `steps`, not both. One minute if neither is given.
+        steps: of training (or passes, of a counted family).
+        preset: "xs", "s", "m" or "l"; None for the largest that the time allows.
+        settings: changes to the family's Config, such as {"trunk.width": "64"}.
+        seed: of everything.
+        device: "auto", "cpu", "cuda" or "mps".
+        listener: told of what happens.
+        **options: of the data, see `load`.
+    """
+    prepared = Prepared.of(load(data, **options))
+    device = device_of(device)
+    stages = plan_one(
+        prepared,
+        family,
+        time=time,
+        steps=steps,
+        size=preset,
+        settings=settings,
+        seed=seed,
+        device=device,
+    )
+    heard = listener or Listener()
+    model, outcomes = fit_stages(
+        prepared,
+        family,
+        stages,
+        seed=seed,
+        device=device,
+        watch=lambda progress: heard.progress(family, progress),
+    )
+    for outcome in outcomes:
+        for event in outcome.events:
+            heard.note(f"{family}: {event}")
+    return model
+
+
+def plan_one(
+    prepared: Prepared,
+    family: str,
+    *,
+    time: str | float | None,
+    steps: int | None,
+    size: str | None,
+    settings: Mapping[str, str] | None,
+    seed: int,
+    device: str,
+) -> tuple[FamilyPlan, ...]:
+    """The plan of one family by time or by steps."""
+    if time is not None and steps is not None:
+        raise UsageError("give either a time or a number of steps, not both.")
+    if steps is not None and steps < 1:
+        raise UsageError(must("steps", "a whole number above 0", steps))
+    classes = kinds(family)
+    space = space_of(prepared, family)
+    counted = all(kind.claims.learning == "counting" for kind in classes)
+    if steps is not None or counted:
+        if len(classes) > 1 and settings:
+            raise UsageError(
+                "settings are for single families; train the stages of a chain alone."
+            )
+        conditions = prepared.domain.conditions()
+        chosen = [preset(kind, size or "s", space, conditions) for kind in classes[:1]]
+        plans = [stage_plan(chosen[0], size or "s", steps=steps, seconds=None, changes=settings)]
+        for kind in classes[1:]:
+            codes = _code_space(classes[0], chosen[0], prepared, seed)
+            config = preset(kind, size or "s", codes, conditions)
+            plans.append(stage_plan(config, size or "s", steps=steps, seconds=None))
+        return tuple(plans)
+    probe = Probe(prepared, seed=seed, device=device)
+    share = seconds_of(time if time is not None else "60s")
+    n = min(len(prepared.split.valid), 256)
+    changes = dict(settings or {})
+    stages, _ = plan_family(
+        probe, family, share=share, evaluation=share, n=n, size=size, changes=changes
+    )
+    return stages
+
+
+def _code_space(kind: Any, config: Any, prepared: Prepared, seed: int) -> Any:
+    from likewise.workbench.fitting import build, steered
+
+    conditions = steered(kind, prepared.domain.conditions())
+    view = prepared.view(kind)
+    assert not isinstance(view, str)
+    return build(kind, config, view, conditions, seed=seed, name="codes").code_space
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found.
+
+    Attributes:
+        verdict: "release", "hold" or "unknown", by the worst finding.
+        findings: one for each rule.
+    """
+
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+
+
+def evaluate(model: Model, data: Any, *, seed: int = 0, **options: Any) -> dict[str, Score]:
+    """Score a model against the held-out part of some data; {measure: Score}."""
+    with TemporaryDirectory() as folder, _bench(model, data, Path(folder), seed, options) as work:
+        features = work.features(work.plan.features, work.plan.n)
+        card = work.score(model.name, features)
+    return {name: Score(**score) for name, score in card["scores"].items()}
+
+
+def audit(model: Model, data: Any, *, seed: int = 0, **options: Any) -> Audit:
+    """Judge whether what a model makes may be released, with evidence."""
+    with TemporaryDirectory() as folder, _bench(model, data, Path(folder), seed, options) as work:
+        features = work.features(work.plan.features, work.plan.n)
+        found = work.audit(model.name, features)
+    findings = tuple(Finding(**finding) for finding in found["findings"])
+    return Audit(found["verdict"], findings)
+
+
+def report(path: str | Path, *, with_train: bool = False) -> Path:
+    """Write the report of a run folder again; returns the HTML file."""
+    from likewise.report import report as write
+
+    return write(Run.open(Path(path)).path, with_train=with_train)
+
+
+def open(path: str | Path, name: str | None = None, *, device: str = "cpu") -> Model:
+    """A saved model, or a model of a run folder (its best unless named)."""
+    folder = Path(path)
+    if (folder / "run.json").exists():
+        return open_run(folder, name, device=device)
+    return open_model(folder, device=device)
+
+
+def open_run(folder: Path, name: str | None = None, *, device: str = "cpu") -> Model:
+    """A model of a run folder: the one named, or its best, or its only one."""
+    from likewise.store.files import read_json
+
+    run = Run.open(folder)
+    done = [n for n in run.families() if kinds(n)[-1].claims.role == "model"]
+    if name is None and (folder / "leaderboard.json").exists():
+        name = read_json(folder / "leaderboard.json")["best"]
+    if name is None and len(done) == 1:
+        name = done[0]
+    if name is None:
+        raise UsageError(f"name a family of {folder}: it has {', '.join(done) or 'none yet'}.")
+    if run.state(name) != "done" and not (folder / name / "config.json").exists():
+        raise UsageError(
+            must("family", f"one that {folder} has trained ({', '.join(done)})", name)
+        )
+    if kinds(name)[-1].claims.role == "control":
+        raise UsageError(f"{name} is a control and holds training records; it is not opened.")
+    return open_model(folder / name, device=device)
+
+
+def _bench(model: Model, data: Any, folder: Path, seed: int, options: Mapping[str, Any]) -> Any:
+    """A run folder for one model that is at hand."""
+    from likewise.workbench.bench import bench
+
+    return bench(model, load(data, **options), folder, seed)
