@@ -1,0 +1,48 @@
+"""From the JSON and PNG files of a run to a page, a card and one JSON; computes nothing.
+
+`report(run)` writes three files into the run folder: `report.html` (one file that stands alone),
+`README.md` (a model card) and `report.json` (all that the page shows).
+"""
+
+from pathlib import Path
+
+from likewise.report.card import as_markdown
+from likewise.report.folder import Folder, Plain, open_folder
+from likewise.report.page import as_html
+from likewise.report.view import collect
+from likewise.store.files import write_json, write_text
+
+__all__ = ["report"]
+
+
+def report(run: Path, *, with_train: bool = False) -> Path:
+    """Write a run's report, card and JSON; returns the path of the page.
+
+    `run/report.html`, `run/README.md` and `run/report.json` hold no training record and may be
+    passed on. With `with_train` the page is also written to `run/private/report.html`, there with
+    the samples that were withheld and the pictures of `run/private`, and that path is returned.
+
+    Args:
+        run: the folder of a run; what is missing or damaged in it is named on the page.
+        with_train: whether to write the page that shows training records.
+
+    Raises:
+        StoreError: there is no run in that folder, or a file cannot be written.
+    """
+    folder = open_folder(Path(run))
+    shown = collect(folder)
+    write_json(folder.path / "report.json", shown)
+    write_text(folder.path / "README.md", as_markdown(shown))
+    write_text(folder.path / "report.html", as_html(folder.path, shown))
+    if not with_train:
+        return folder.path / "report.html"
+    place = folder.path / "private" / "report.html"
+    write_text(place, as_html(folder.path, shown, _private(folder)))
+    return place
+
+
+def _private(folder: Folder) -> list[Plain]:
+    """The pictures of the private folder, in order of name."""
+    paths = sorted((folder.path / "private").rglob("*.png"))
+    found = [folder.picture(path.relative_to(folder.path).as_posix()) for path in paths]
+    return [picture for picture in found if picture]

@@ -18,6 +18,7 @@ from likewise.core.space import Space
 
 CHUNK = 1024
 SPLIT_SEED = 0
+MOST_SAMPLES = 5000
 
 
 def load(data: Any, *, domain: str | None = None, **options: Any) -> Records:
@@ -109,6 +110,10 @@ class Prepared:
     ) -> tuple[Tensor, Batch]:
         """The first n examples of one part, with their conditions."""
         return gather(self.source(name, space), n)
+
+    def most_samples(self) -> int:
+        """How many samples can be compared with held-out examples at equal n."""
+        return min(len(self.split.valid), len(self.split.test), MOST_SAMPLES)
 
     def view(self, family: type[Family[Any]]) -> Space | str:
         """The first view that a family can learn, or why it can learn none."""

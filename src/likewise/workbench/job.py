@@ -73,7 +73,7 @@ class Work:
 
     # -- features -------------------------------------------------------------------------
 
-    def features(self, steps: int, n: int) -> FeatureSet:
+    def features(self) -> FeatureSet:
         """The feature nets of this run, trained once on train only."""
         if self._features is None:
             folder = self.run.path / "features"
@@ -88,9 +88,9 @@ class Work:
                     conditions,
                     fit=self._fit_features,
                     seed=self.seed,
-                    n_eval=n,
+                    n_eval=self.prepared.most_samples(),
                     held_out=self.prepared.source("test"),
-                    steps=steps,
+                    steps=self.plan.features,
                 )
                 self._features.save(folder)
         return self._features
@@ -275,11 +275,8 @@ class Work:
         x = x.to(model.family.device)
         with torch.no_grad():
             again = model.family.decode(model.family.encode(x, known), known)
-        if not self.run.data.get("quiet") and model.family.space == self.prepared.space:
-            picture = self.prepared.domain.show(
-                self.prepared.domain.decode(again[:SHOWN].cpu(), model.family.space, c)
-            )
-            write_bytes(self.run.path / "private" / f"{model.name}-reconstruction.png", picture)
+        picture = self._picture(model, again.cpu(), c)
+        write_bytes(self.run.path / "private" / f"{model.name}-reconstruction.png", picture)
         value = float((again - x).square().mean().sqrt())
         return replace(blank, value=value, how="root mean square over held-out examples")
 

@@ -1,6 +1,9 @@
 """What a person is told while work goes on; the command line and a notebook listen in."""
 
-from likewise.train.loop import Progress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from likewise.train.loop import Progress
 
 
 class Listener:
@@ -9,7 +12,7 @@ class Listener:
     def phase(self, name: str, what: str) -> None:
         """A phase of a family (or of the whole run, name "") begins: "training", "sampling"."""
 
-    def progress(self, name: str, progress: Progress) -> None:
+    def progress(self, name: str, progress: "Progress") -> None:
         """A step of training was taken."""
 
     def note(self, sentence: str) -> None:

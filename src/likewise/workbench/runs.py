@@ -28,7 +28,6 @@ from likewise.workbench.listen import Listener
 from likewise.workbench.planning import Probe, cores, plan_family, threads
 
 FEATURE_STEPS = 300
-MOST_SAMPLES = 5000
 COUNTED_DRAWS = 8
 
 
@@ -225,13 +224,13 @@ def main_job(
     if "plan" not in run.data:
         _start_plan(work, names, clock)
     with threads(work.plan.threads):
-        features = work.features(work.plan.features, work.plan.n)
+        features = work.features()
         validate = work.validator(features)
         counted_names = [name for name in names if _counting(name)]
         rest = [name for name in names if name not in counted_names]
         share = clock.budget * (1 - RESERVED) / max(1, len(names))
         for name in counted_names:
-            stages = work.plan.families.get(name) or _counted(work, name, share)
+            stages = work.plan.families.get(name) or counted_plan(work, name, share)
             work.note_plan(name, work.train(name, stages, None))
         if any(name not in work.plan.families for name in rest):
             _plan_rest(work, rest, clock)
@@ -250,7 +249,6 @@ def main_job(
 def _start_plan(work: Work, names: list[str], clock: Clock) -> None:
     """The part of the plan that needs no probe but that of the threads."""
     prepared = work.prepared
-    n = min(len(prepared.split.valid), len(prepared.split.test), MOST_SAMPLES)
     probe = Probe(prepared, seed=work.seed, device=work.device)
     gradient = [name for name in names if not _counting(name) and "+" not in name]
     fastest = probe.threads(gradient[0]) if gradient else 1
@@ -258,14 +256,14 @@ def _start_plan(work: Work, names: list[str], clock: Clock) -> None:
     plan = Plan(
         seconds=clock.budget,
         threads=fastest,
-        n=n,
+        n=prepared.most_samples(),
         features=max(20, int(FEATURE_STEPS * short)),
         families={},
     )
     work.run.update(plan=to_json(plan), machine=machine(fastest))
 
 
-def _counted(work: Work, name: str, share: float) -> tuple[FamilyPlan, ...]:
+def counted_plan(work: Work, name: str, share: float | None) -> tuple[FamilyPlan, ...]:
     """The plan of a counted family: to convergence, within its share."""
     stages = []
     for kind in kinds(name):

@@ -4,27 +4,34 @@ Each is a few lines: it reads names, hands functions from room to room, and give
 person holds: Records, a Model, a Leaderboard, a scorecard, an audit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
+
 from likewise.core.errors import UsageError, must
 from likewise.core.results import Finding, Score, Verdict
 from likewise.store.model import Model, open_model
 from likewise.store.run import Run
-from likewise.train.plan import FamilyPlan
+from likewise.train.plan import FamilyPlan, Plan
 from likewise.train.plan import seconds as seconds_of
+from likewise.train.plan import to_json as plan_to_json
 from likewise.workbench.board import Leaderboard
 from likewise.workbench.data import Prepared, load
 from likewise.workbench.fitting import fit as fit_stages
 from likewise.workbench.fitting import kinds, preset, space_of, stage_plan
+from likewise.workbench.job import COPIER, Work
 from likewise.workbench.listen import Listener
 from likewise.workbench.planning import Probe, plan_family
 from likewise.workbench.runs import (
+    FEATURE_STEPS,
     Clock,
     command_line,
+    counted_plan,
     device_of,
     families_for,
     main_job,
@@ -217,16 +224,16 @@ class Audit:
 
 def evaluate(model: Model, data: Any, *, seed: int = 0, **options: Any) -> dict[str, Score]:
     """Score a model against the held-out part of some data; {measure: Score}."""
-    with TemporaryDirectory() as folder, _bench(model, data, Path(folder), seed, options) as work:
-        features = work.features(work.plan.features, work.plan.n)
+    with _bench(model, data, seed, options, with_copier=False) as work:
+        features = work.features()
         card = work.score(model.name, features)
     return {name: Score(**score) for name, score in card["scores"].items()}
 
 
 def audit(model: Model, data: Any, *, seed: int = 0, **options: Any) -> Audit:
     """Judge whether what a model makes may be released, with evidence."""
-    with TemporaryDirectory() as folder, _bench(model, data, Path(folder), seed, options) as work:
-        features = work.features(work.plan.features, work.plan.n)
+    with _bench(model, data, seed, options, with_copier=True) as work:
+        features = work.features()
         found = work.audit(model.name, features)
     findings = tuple(Finding(**finding) for finding in found["findings"])
     return Audit(found["verdict"], findings)
@@ -268,8 +275,34 @@ def open_run(folder: Path, name: str | None = None, *, device: str = "cpu") -> M
     return open_model(folder / name, device=device)
 
 
-def _bench(model: Model, data: Any, folder: Path, seed: int, options: Mapping[str, Any]) -> Any:
-    """A run folder for one model that is at hand."""
-    from likewise.workbench.bench import bench
-
-    return bench(model, load(data, **options), folder, seed)
+@contextmanager
+def _bench(
+    model: Model, data: Any, seed: int, options: Mapping[str, Any], *, with_copier: bool
+) -> Iterator[Work]:
+    """A run folder, for a moment, that holds one model that is at hand."""
+    prepared = Prepared.of(load(data, **options))
+    with (
+        TemporaryDirectory() as folder,
+        opened(
+            prepared,
+            out=Path(folder) / "run",
+            seed=seed,
+            inputs={},
+            command="",
+            device="cpu",
+            listener=Listener(),
+        ) as work,
+    ):
+        plan = Plan(
+            seconds=None,
+            threads=torch.get_num_threads(),
+            n=prepared.most_samples(),
+            features=FEATURE_STEPS,
+            families={},
+        )
+        work.run.update(plan=plan_to_json(plan))
+        model.write(work.run.folder(model.name))
+        work.run.set_state(model.name, "done")
+        if with_copier:
+            work.train(COPIER, counted_plan(work, COPIER, None), None)
+        yield work

@@ -1,0 +1,191 @@
+"""What the terminal shows: live progress with the time left, tables, one-line notes."""
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from likewise.workbench.listen import Listener
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from likewise.train.loop import Progress
+
+VERDICTS = {"release": "green", "hold": "red", "unknown": "yellow"}
+ARROWS = {"lower": "↓", "higher": "↑"}
+
+
+def console() -> Console:
+    """Where people read: standard error, so that standard output stays clean for machines."""
+    return Console(stderr=True, highlight=False)
+
+
+class Terminal(Listener):
+    """A listener that draws on a terminal, or prints a line a phase where there is none.
+
+    Args:
+        quiet: only warnings and results.
+        verbose: every phase, even on a terminal.
+    """
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self.console = console()
+        self.quiet = quiet
+        self.verbose = verbose
+        self.start = time.monotonic()
+        self.live = self.console.is_terminal and not quiet
+        self.bars = Progress(
+            TextColumn("[bold]{task.fields[name]:<12}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[words]}"),
+            console=self.console,
+            transient=True,
+            disable=not self.live,
+        )
+        self.task: TaskID | None = None
+        self.shown = 0.0
+
+    def __enter__(self) -> "Terminal":
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bars.stop()
+
+    def phase(self, name: str, what: str) -> None:
+        """A phase begins."""
+        if self.live:
+            if self.task is not None:
+                self.bars.remove_task(self.task)
+            self.task = self.bars.add_task("", total=None, name=name or "run", words=what)
+        elif not self.quiet and (self.verbose or what == "training" or not name):
+            self._line(f"{name}: {what}" if name else what)
+
+    def progress(self, name: str, progress: "Progress") -> None:
+        """A step was taken; drawn ten times a second at most."""
+        now = time.monotonic()
+        if not self.live or self.task is None or now - self.shown < 0.1:
+            return
+        self.shown = now
+        left = progress.seconds / max(progress.step, 1) * (progress.steps - progress.step)
+        losses = "  ".join(f"{part} {value:.4g}" for part, value in progress.losses.items())
+        words = f"{progress.step}/{progress.steps}  {losses}  {clock(left)} left"
+        self.bars.update(self.task, total=progress.steps, completed=progress.step, words=words)
+
+    def note(self, sentence: str) -> None:
+        """Something worth saying."""
+        if not self.quiet:
+            self._line(sentence, "yellow")
+
+    def done(self, name: str, what: str) -> None:
+        """A family is done, failed or skipped."""
+        if self.verbose or what.startswith("failed"):
+            self._line(f"{name}: {what}", "red" if what.startswith("failed") else "")
+
+    def _line(self, words: str, style: str = "") -> None:
+        seconds = time.monotonic() - self.start
+        self.console.print(f"[dim]{clock(seconds):>6}[/]  {escape(words)}", style=style or None)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as a person says them.
+
+    Example:
+        >>> clock(75), clock(9.4)
+        ('1m15s', '9s')
+    """
+    whole = round(seconds)
+    return f"{whole // 60}m{whole % 60:02d}s" if whole >= 60 else f"{whole}s"
+
+
+def number(value: Any) -> str:
+    """Three significant digits, or a dash.
+
+    Example:
+        >>> number(0.012345), number(None), number(1234.5)
+        ('0.0123', '-', '1234')
+    """
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def board_table(data: Mapping[str, Any]) -> Table:
+    """A leaderboard as a table that fits 80 columns."""
+    headline = data["headline"]
+    table = Table(title=None, show_edge=False, pad_edge=False)
+    table.add_column("family", no_wrap=True)
+    unit: Mapping[str, Any] = next(
+        (r["scores"][headline] for r in data["rows"] if headline in r["scores"]), {}
+    )
+    arrow = ARROWS.get(unit.get("better", ""), "")
+    table.add_column(f"{headline} {arrow}", justify="right")
+    table.add_column("95 %", justify="right")
+    table.add_column("excess ↓", justify="right")
+    table.add_column("bits/dim ↓", justify="right")
+    table.add_column("coverage ↑", justify="right")
+    table.add_column("train s", justify="right")
+    table.add_column("verdict")
+    for row in data["rows"]:
+        table.add_row(*_cells(row, headline), style=_style(row, data["best"]))
+    return table
+
+
+def _cells(row: Mapping[str, Any], headline: str) -> list[str]:
+    scores = row["scores"]
+    main = scores.get(headline, {})
+    verdict = "" if row["role"] == "floor" else row["verdict"]
+    colour = VERDICTS.get(verdict, "")
+    nll = scores.get("nll", {})
+    return [
+        escape(row["name"]),
+        number(main.get("value")),
+        f"{number(main.get('low'))} to {number(main.get('high'))}",
+        number(scores.get("excess", {}).get("value")),
+        number(nll.get("value")) if nll.get("unit") == "bits/dim" else "-",
+        number(scores.get("coverage", {}).get("value")),
+        number(row["seconds"]),
+        f"[{colour}]{verdict}[/]" if colour else verdict,
+    ]
+
+
+def _style(row: Mapping[str, Any], best: str | None) -> str:
+    if row["name"] == best:
+        return "bold"
+    return "dim" if row["role"] != "model" else ""
+
+
+def scores_table(scores: Mapping[str, Mapping[str, Any]]) -> Table:
+    """A scorecard as a table."""
+    table = Table(show_edge=False, pad_edge=False)
+    for name, justify in (("measure", "left"), ("value", "right"), ("95 %", "right")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    table.add_column("unit")
+    table.add_column("n", justify="right")
+    table.add_column("")
+    for name, score in scores.items():
+        low, high = number(score.get("low")), number(score.get("high"))
+        table.add_row(
+            f"{name} {ARROWS[score['better']]}",
+            number(score["value"]),
+            f"{low} to {high}" if score.get("low") is not None else "",
+            score["unit"] if score["unit"] != "1" else "",
+            str(score["n"]),
+            escape(score["why"]),
+        )
+    return table
+
+
+def say_json(data: Any) -> None:
+    """Plain data on standard output, for machines."""
+    from likewise.store.files import finite
+
+    sys.stdout.write(json.dumps(finite(data), indent=1, ensure_ascii=False) + "\n")

@@ -1,0 +1,95 @@
+"""What folder names mean: classes, and the split that the data came with."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from likewise.core.records import Part
+
+SPLITS: dict[str, Part] = {
+    "train": "train",
+    "training": "train",
+    "valid": "valid",
+    "val": "valid",
+    "validation": "valid",
+    "test": "test",
+    "testing": "test",
+}
+
+
+class Layout(NamedTuple):
+    """The label (None if it has none) and the given part ("" if none) of each file."""
+
+    labels: tuple[str | None, ...]
+    given: tuple[str, ...] | None
+    notes: tuple[str, ...]
+
+
+def layout(names: Sequence[str]) -> Layout:
+    """Read labels and parts off relative file names.
+
+    Folders that wrap everything are looked through; `train/`, `valid/`, `test/` are parts; the
+    next folder of each is the class, and deeper ones mean nothing.
+
+    Example:
+        >>> layout(["set/train/cat/1.png", "set/train/dog/2.png", "set/test/cat/3.png"]).labels
+        ('cat', 'dog', 'cat')
+    """
+    paths = [tuple(name.split("/")) for name in names]
+    while _wrapped(paths):
+        paths = [path[1:] for path in paths]
+    tops = {path[0] for path in paths if len(path) > 1}
+    parts = {SPLITS[top.lower()] for top in tops if top.lower() in SPLITS}
+    notes: list[str] = []
+    given: tuple[str, ...] | None = None
+    if "train" in parts and len(tops) == sum(top.lower() in SPLITS for top in tops):
+        given = tuple(SPLITS[path[0].lower()] if len(path) > 1 else "" for path in paths)
+        paths = [path[1:] if len(path) > 1 else path for path in paths]
+        notes.append(f"The folders {_list(tops)} are kept as the split that the data came with.")
+    elif parts:
+        notes.append(
+            f"The folders {_list(tops)} were read as classes, not as a split, because a split "
+            "has a folder 'train' and no folder of another kind beside it."
+        )
+    labels = tuple(path[0] if len(path) > 1 else None for path in paths)
+    missing = sum(label is None for label in labels)
+    if 0 < missing < len(labels):
+        notes.append(f"{missing} of {len(labels)} pictures are in no class folder: no label.")
+    return Layout(labels, given, tuple(notes))
+
+
+def remarks(labels: Sequence[str | None]) -> list[str]:
+    """Notes on labels that cannot steer or cannot be split."""
+    counts = Counter(label for label in labels if label is not None)
+    notes = []
+    if len(counts) == 1:
+        notes.append(f"Every label is {next(iter(counts))!r}: there is nothing to steer by.")
+    alone = sorted((name for name, count in counts.items() if count == 1), key=natural)
+    if alone and len(counts) > 1:
+        names = _list(alone[:5]) + (" and more" if len(alone) > 5 else "")
+        notes.append(
+            f"{len(alone)} of {len(counts)} classes have a single picture ({names}): "
+            "it cannot train, choose and test alike."
+        )
+    return notes
+
+
+def natural(name: str) -> tuple[list[str], str]:
+    """A sorting key under which "9" comes before "10"."""
+    pieces = re.split(r"([0-9]+)", name.lower())
+    return [piece.zfill(20) if i % 2 else piece for i, piece in enumerate(pieces)], name
+
+
+def _wrapped(paths: Sequence[tuple[str, ...]]) -> bool:
+    """Whether one folder that means nothing holds everything, and only folders."""
+    tops = {path[0] for path in paths}
+    return (
+        len(tops) == 1
+        and all(len(path) > 2 for path in paths)
+        and next(iter(tops)).lower() not in SPLITS
+    )
+
+
+def _list(names: set[str] | Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in sorted(names, key=natural))

@@ -1,0 +1,220 @@
+"""The feature nets of one run: made once, on training data only, and the same for every model.
+
+`FeatureSet` holds a classifier (where there are labels), a random net and principal components.
+Each net has a hash of its weights, which every score names, so that numbers are only ever compared
+in the same features.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from likewise.core.condition import Conditions, Labels
+from likewise.core.contract import Source, Trainable
+from likewise.core.errors import StoreError, UsageError, must
+from likewise.core.results import Score
+from likewise.core.rng import Draws, fold
+from likewise.core.space import Space, space_to_json
+from likewise.measures.intervals import wilson
+from likewise.nn.features import Classifier, FeatureNet, Pca, RandomNet, width_for
+from likewise.store.files import read_json, read_tensors, write_json, write_tensors
+
+VERSION = 1
+STEPS = 300
+BATCH = 64
+
+
+class Fit(Protocol):
+    """Trains a Trainable in place, `prepare` first; evaluation is handed one."""
+
+    def __call__(
+        self, trainable: Trainable, source: Source, *, steps: int, batch: int, seed: int
+    ) -> None:
+        """Train."""
+        ...
+
+
+class FeatureSet(Mapping[str, Callable[[Tensor], Tensor]]):
+    """{"classifier", "random", "pca"}: maps from examples (n, ...) to features (n, d) float32.
+
+    "classifier" is there only if a Labels condition has at least 2 names.
+
+    Args:
+        space: what the nets read.
+        nets: calibrated, by name.
+        accuracy: of the classifier on held-out examples, if it was measured.
+    """
+
+    def __init__(
+        self, space: Space, nets: Mapping[str, FeatureNet], accuracy: Score | None = None
+    ) -> None:
+        self.space = space
+        self.nets = dict(nets)
+        self.accuracy = accuracy
+        self.hashes = {name: weights_hash(net) for name, net in self.nets.items()}
+
+    def __getitem__(self, name: str) -> Callable[[Tensor], Tensor]:
+        return self.nets[name].features
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.nets)
+
+    def __len__(self) -> int:
+        return len(self.nets)
+
+    @property
+    def classifier(self) -> Classifier | None:
+        """The classifier itself, for its class probabilities, or None."""
+        net = self.nets.get("classifier")
+        return net if isinstance(net, Classifier) else None
+
+    @classmethod
+    def train(
+        cls,
+        source: Source,
+        space: Space,
+        conditions: Conditions,
+        *,
+        fit: Fit,
+        seed: int,
+        n_eval: int,
+        held_out: Source | None = None,
+        steps: int = STEPS,
+        batch: int = BATCH,
+    ) -> "FeatureSet":
+        """Make and train all nets on training examples.
+
+        Args:
+            source: training examples; not augmented ones if they are to look like real ones.
+            space, conditions: of the source.
+            fit: trains a Trainable in place.
+            seed: of everything.
+            n_eval: how many samples will be measured at once; it sets the number of features.
+            held_out: on which the classifier's accuracy is measured, if given.
+            steps, batch: of the classifier's training.
+
+        Raises:
+            UsageError: there are no training examples.
+        """
+        if not len(source):
+            raise UsageError(must("the training source", "of at least one example", 0))
+        nets = _untrained(space, conditions, width_for(n_eval), seed)
+        for name, net in nets.items():
+            if isinstance(net, Classifier):
+                fit(net, source, steps=steps, batch=batch, seed=fold(seed, "features", name))
+            else:
+                net.prepare(source, rng=Draws(fold(seed, "prepare", name)))
+            net.calibrate(source, rng=Draws(fold(seed, "calibrate", name)))
+            net.eval().requires_grad_(False)
+        classifier = nets.get("classifier")
+        accuracy = None
+        if isinstance(classifier, Classifier) and held_out is not None:
+            accuracy = _accuracy(classifier, held_out, seed)
+        return cls(space, nets, accuracy)
+
+    def save(self, folder: Path) -> None:
+        """Write each net as safetensors, and features.json last, which makes them count."""
+        described = {}
+        for name, net in self.nets.items():
+            file_hash = write_tensors(folder / f"{name}.safetensors", net.state_dict())
+            described[name] = {"width": net.width, "hash": self.hashes[name], "file": file_hash}
+        facts = {
+            "version": VERSION,
+            "space": space_to_json(self.space),
+            "nets": described,
+            "accuracy": self.accuracy.to_json() if self.accuracy else None,
+        }
+        write_json(folder / "features.json", facts)
+
+    @classmethod
+    def open(cls, folder: Path, space: Space, conditions: Conditions) -> "FeatureSet":
+        """Read what `save` wrote.
+
+        Raises:
+            StoreError: a file is missing, damaged, or of another Space, classes or version.
+        """
+        facts = read_json(folder / "features.json")
+        if facts.get("version") != VERSION:
+            raise StoreError(must(f"the version of {folder}", str(VERSION), facts.get("version")))
+        if facts["space"] != _as_read(space_to_json(space)):
+            raise StoreError(f"{folder} was made for other data; train the feature nets again.")
+        nets: dict[str, FeatureNet] = {}
+        for name, described in facts["nets"].items():
+            net = _untrained(space, conditions, described["width"], 0).get(name)
+            if net is None:
+                raise StoreError(f"{folder} has a {name!r} net, but the data has no use for one.")
+            _load(net, folder / f"{name}.safetensors", described)
+            nets[name] = net
+        accuracy = Score(**facts["accuracy"]) if facts["accuracy"] else None
+        return cls(space, nets, accuracy)
+
+
+def weights_hash(net: torch.nn.Module) -> str:
+    """A hash of all parameters and buffers: names, shapes and bits."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(net.state_dict().items()):
+        digest.update(f"{name}\x1f{tensor.dtype}\x1f{tuple(tensor.shape)}\x1e".encode())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def labels_of(conditions: Conditions) -> Labels | None:
+    """The first Labels condition with at least 2 names, or None."""
+    for condition in conditions:
+        if isinstance(condition, Labels) and len(condition.names) >= 2:
+            return condition
+    return None
+
+
+def _untrained(
+    space: Space, conditions: Conditions, width: int, seed: int
+) -> dict[str, FeatureNet]:
+    nets: dict[str, FeatureNet] = {}
+    labels = labels_of(conditions)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(fold(seed, "features", "weights"))
+        if labels is not None:
+            nets["classifier"] = Classifier(space, labels, width)
+        nets["random"] = RandomNet(space, width, fold(seed, "features", "random"))
+        nets["pca"] = Pca(space, width)
+    return nets
+
+
+def _accuracy(classifier: Classifier, held_out: Source, seed: int) -> Score:
+    rng = Draws(fold(seed, "features", "held out"))
+    x, c = held_out.batch(torch.arange(len(held_out)), rng)
+    target, present = c[classifier.labels.name]
+    guess = classifier.probabilities(x).argmax(dim=1).cpu()
+    right, n = int((guess == target)[present].sum()), int(present.sum())
+    if not n:
+        why = "no held-out example has a label"
+        return Score(value=None, unit="1", better="higher", n=0, why=why)
+    low, high = wilson(right, n)
+    how = "share of held-out examples that the classifier gets right; Wilson interval"
+    return Score(value=right / n, low=low, high=high, unit="1", better="higher", n=n, how=how)
+
+
+def _load(net: FeatureNet, path: Path, described: Mapping[str, Any]) -> None:
+    tensors, _ = read_tensors(path, sha256=described["file"])
+    try:
+        net.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise StoreError(
+            f"{path} does not fit this data; train the feature nets again."
+        ) from error
+    net.eval().requires_grad_(False)
+    if weights_hash(net) != described["hash"]:
+        raise StoreError(f"{path} is not the net that features.json names; its hash differs.")
+
+
+def _as_read(data: Any) -> Any:
+    """Plain data as JSON gives it back: tuples as lists."""
+    if isinstance(data, Mapping):
+        return {key: _as_read(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_as_read(value) for value in data]
+    return data

@@ -1,0 +1,228 @@
+"""Convolutional pyramids: a picture down to a vector, and a vector up to a picture.
+
+Each stage halves height and width (rounded up) until the longer side is `FLOOR` pixels or fewer,
+and doubles the channels up to four times the width, so that any picture down to 1 by 1 fits.
+Without norms the blocks are those of Zhang, Dauphin and Ma, "Fixup initialization", 2019: the
+residual branches start silent and all else keeps variance, so nothing has to be normalised.
+
+Shapes: n examples, c channels, h by w pixels, e the width of the steering vector.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from likewise.core.contract import Controls, Source
+from likewise.core.rng import Draws
+from likewise.core.space import Continuous
+from likewise.nn.layers import Down, ResBlock, Up, groups, sizes, zeroed
+
+FLOOR = 4
+SEEN = 4096
+
+
+def stages(height: int, width: int) -> int:
+    """How many stages it takes to halve a picture to at most `FLOOR` pixels a side.
+
+    Example:
+        >>> stages(8, 8), stages(28, 28), stages(64, 64), stages(1, 1)
+        (2, 4, 5, 1)
+    """
+    count = 1
+    while max(height, width) > FLOOR:
+        height, width, count = -(-height // 2), -(-width // 2), count + 1
+    return count
+
+
+def widths(width: int, count: int) -> list[int]:
+    """Channels at each stage.
+
+    Example:
+        >>> widths(32, 4)
+        [32, 64, 128, 128]
+    """
+    return [width * min(2**stage, 4) for stage in range(count)]
+
+
+class PlainBlock(nn.Module):
+    """SiLU, conv, SiLU, conv; plus skip: a residual block without norms or steering."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = keep_variance(nn.Conv2d(channels, channels, 3, padding=1))
+        self.conv2 = zeroed(nn.Conv2d(channels, channels, 3, padding=1))
+
+    def forward(self, x: Tensor, e: Tensor | None = None) -> Tensor:
+        """(n, channels, h, w) -> the same shape; `e` is not looked at."""
+        return x + self.conv2(F.silu(self.conv1(F.silu(x))))
+
+
+class Encoder(nn.Module):
+    """A picture as a vector.
+
+    Args:
+        inputs: channels of the picture.
+        outputs: numbers in the vector.
+        size: height and width of the picture.
+        width: channels at full size.
+        depth: residual blocks a stage.
+        steering: width e of the steering vector; 0 for none. Needs norms.
+        norm: whether the blocks have group norms (each example is normalised by itself).
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        size: tuple[int, int],
+        width: int,
+        depth: int,
+        steering: int = 0,
+        norm: bool = True,
+    ) -> None:
+        super().__init__()
+        count = stages(*size)
+        channels = widths(width, count)
+        (height, wide) = sizes(*size, count)[-1]
+        self.first = keep_variance(nn.Conv2d(inputs, width, 3, padding=1))
+        self.downs = nn.ModuleList(
+            Down(before, after) for before, after in zip(channels, channels[1:], strict=False)
+        )
+        self.blocks = nn.ModuleList(_blocks(c, depth, steering, norm) for c in channels)
+        self.norm = _norm(channels[-1], norm)
+        self.last = nn.Linear(channels[-1] * height * wide, outputs)
+        if not norm:
+            for down in self.downs:
+                keep_variance(down.conv)
+
+    def forward(self, x: Tensor, e: Tensor | None = None) -> Tensor:
+        """x (n, inputs, h, w), e (n, steering) -> (n, outputs)."""
+        h = self.first(x)
+        for stage, blocks in enumerate(self.blocks):
+            if stage:
+                h = self.downs[stage - 1](h)
+            for block in blocks:
+                h = block(h, e)
+        return self.last(F.silu(self.norm(h)).flatten(1))  # (n, c, h, w) -> (n, c * h * w)
+
+
+class Decoder(nn.Module):
+    """A vector as a picture: the mirror of `Encoder`, with the same arguments.
+
+    Args:
+        inputs: numbers in the vector.
+        outputs: channels of the picture.
+        size, width, depth, steering, norm: as in `Encoder`.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        size: tuple[int, int],
+        width: int,
+        depth: int,
+        steering: int = 0,
+        norm: bool = True,
+    ) -> None:
+        super().__init__()
+        count = stages(*size)
+        channels = widths(width, count)[::-1]
+        self.sizes = sizes(*size, count)[::-1]
+        self.shape = (channels[0], *self.sizes[0])
+        (height, wide) = self.sizes[0]
+        self.first = keep_variance(nn.Linear(inputs, channels[0] * height * wide))
+        self.ups = nn.ModuleList(
+            Up(before, after) for before, after in zip(channels, channels[1:], strict=False)
+        )
+        self.blocks = nn.ModuleList(_blocks(c, depth, steering, norm) for c in channels)
+        self.norm = _norm(channels[-1], norm)
+        self.last = keep_variance(nn.Conv2d(channels[-1], outputs, 3, padding=1))
+        if not norm:
+            for up in self.ups:
+                keep_variance(up.conv)
+
+    def forward(self, z: Tensor, e: Tensor | None = None) -> Tensor:
+        """z (n, inputs), e (n, steering) -> (n, outputs, h, w)."""
+        h = self.first(z).unflatten(1, self.shape)  # (n, c * h * w) -> (n, c, h, w)
+        for stage, blocks in enumerate(self.blocks):
+            if stage:
+                h = self.ups[stage - 1](h, self.sizes[stage])
+            for block in blocks:
+                h = block(h, e)
+        return self.last(F.silu(self.norm(h)))
+
+
+class Units(nn.Module):
+    """Between a Space's own units and those that networks like: about -1 to 1.
+
+    A Space that states its range is centred by it; any other by the data, in `prepare`.
+    """
+
+    centre: Tensor
+    spread: Tensor
+
+    def __init__(self, space: Continuous) -> None:
+        super().__init__()
+        self.known = space.low is not None and space.high is not None
+        low, high = space.low or 0.0, space.high or 0.0
+        centre, spread = ((low + high) / 2, (high - low) / 2) if self.known else (0.0, 1.0)
+        self.register_buffer("centre", torch.full(space.shape, centre))
+        self.register_buffer("spread", torch.full(space.shape, spread))
+
+    def prepare(self, source: Source, rng: Draws) -> None:
+        """Mean and deviation of the data: of each number, or of each channel of a picture."""
+        if self.known:
+            return
+        x, _ = source.batch(rng.integers(len(source), SEEN).cpu(), rng)
+        axes = (0, 2, 3) if x.dim() == 4 else (0,)
+        centre = x.mean(axes, keepdim=True)[0]
+        spread = x.std(axes, keepdim=True)[0]
+        self.centre.copy_(centre.expand_as(self.centre))
+        self.spread.copy_(torch.where(spread > 0, spread, 1.0).expand_as(self.spread))
+
+    def inward(self, x: Tensor) -> Tensor:
+        """(n, *shape) in the Space's units -> the same in the network's."""
+        return (x - self.centre) / self.spread
+
+    def outward(self, y: Tensor) -> Tensor:
+        """(n, *shape) in the network's units -> the same in the Space's."""
+        return self.centre + self.spread * y
+
+
+def latent_draws(n: int, size: int, rng: Draws, controls: Controls) -> Tensor:
+    """What a decoder starts from: normal draws, truncated and scaled as the controls say.
+
+    A truncated normal is drawn by the inverse of its distribution function, so one draw a number
+    is enough and no draw is redone.
+
+    Returns:
+        (n, size), within truncation * temperature of 0.
+    """
+    if controls.truncation is None:
+        return rng.normal(n, size) * controls.temperature
+    inside = math.erf(controls.truncation / math.sqrt(2.0))
+    point = (2.0 * rng.uniform(n, size) - 1.0) * inside
+    return torch.erfinv(point) * (math.sqrt(2.0) * controls.temperature)
+
+
+def keep_variance(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
+    """The layer with weights of variance 1 / fan-in and no bias: its output is as large as x."""
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _blocks(channels: int, depth: int, steering: int, norm: bool) -> nn.ModuleList:
+    if norm:
+        return nn.ModuleList(ResBlock(channels, channels, steering) for _ in range(depth))
+    return nn.ModuleList(PlainBlock(channels) for _ in range(depth))
+
+
+def _norm(channels: int, norm: bool) -> nn.Module:
+    return nn.GroupNorm(groups(channels), channels) if norm else nn.Identity()

@@ -1,0 +1,229 @@
+"""All that a report shows, as one plain mapping: what `report.json` holds.
+
+The page and the card are drawn from this mapping (and from the picture files it names) and from
+nothing else, so whatever a reader sees can also be read by a program.
+"""
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from likewise.report.board import board, worst
+from likewise.report.folder import (
+    SCHEMA,
+    Folder,
+    Plain,
+    flat,
+    mapping,
+    number,
+    rows,
+    text,
+    texts,
+    whole,
+)
+from likewise.report.sentence import verdict
+from likewise.report.words import LIMITS, STATES
+
+MOST_SKIPPED = 50
+MOST_POINTS = 240
+_OUTCOMES = {"pass", "fail", "unknown"}
+_OWN_FACTS = {"preset", "steps", "batch", "seconds"}
+
+
+def collect(folder: Folder) -> Plain:
+    """What the page shows of a run folder; what could not be read is in "troubles"."""
+    run, ranked = folder.json("run.json"), folder.json("leaderboard.json")
+    names = _names(folder, run, ranked)
+    cards = {name: folder.json(f"{name}/scorecard.json") for name in names}
+    audits = {name: folder.json(f"{name}/audit.json") for name in names}
+    table = board(ranked, cards, audits)
+    skipped = {text(row.get("name")): text(row.get("why")) for row in rows(ranked.get("skipped"))}
+    families = [_family(folder, name, run, table, audits[name], skipped) for name in names]
+    data = mapping(run.get("data")) or mapping(ranked.get("data"))
+    return {
+        "schema": SCHEMA,
+        "name": text(run.get("name")) or folder.path.resolve().name,
+        "version": text(run.get("version")),
+        "created": text(run.get("created")),
+        "command": text(run.get("command")),
+        "seed": whole(run.get("seed")),
+        "device": text(run.get("device")),
+        "verdict": verdict(table, families),
+        "board": table,
+        "families": families,
+        "real": folder.picture("real.png"),
+        "data": _data(data),
+        "budget": number(mapping(run.get("budget")).get("seconds")) or table["budget"],
+        "plan": _plan(mapping(run.get("plan"))),
+        "machine": {key: text(item) for key, item in mapping(run.get("machine")).items()},
+        "seconds": {key: number(item) for key, item in mapping(run.get("seconds")).items()},
+        "left_out": _left_out(skipped, families),
+        "repeat": _repeat(run, data),
+        "limits": list(LIMITS),
+        "troubles": folder.troubles,
+    }
+
+
+def _names(folder: Folder, run: Plain, ranked: Plain) -> list[str]:
+    """Every family the folder speaks of: by rank, then as planned, then as found on disk."""
+    table = rows(ranked.get("rows"))
+    said = [text(row.get("name")) for row in table if row.get("role") != "floor"]
+    said += [text(row.get("name")) for row in rows(ranked.get("skipped"))]
+    said += list(mapping(run.get("states")))
+    said += list(mapping(mapping(run.get("plan")).get("families")))
+    said += [text(name) for name in folder.families()]
+    return [name for name in dict.fromkeys(said) if folder.holds(name)]
+
+
+def _family(
+    folder: Folder, name: str, run: Plain, table: Plain, audit: Plain, skipped: Mapping[str, str]
+) -> Plain:
+    row = next((row for row in table["rows"] if row["name"] == name), None)
+    state = mapping(mapping(run.get("states")).get(name))
+    said = text(state.get("state"))
+    known = "done" if row else "skipped" if name in skipped else "pending"
+    config = folder.json(f"{name}/config.json")
+    return {
+        "name": name,
+        "role": row["role"] if row else "",
+        "family": text(config.get("family")),
+        "settings": flat(config.get("config")),
+        "state": said if said in STATES else known,
+        "why": text(state.get("why")) or skipped.get(name, ""),
+        "seconds": number(state.get("seconds")),
+        "steps": whole(state.get("steps")),
+        "picture": folder.picture(f"{name}/samples/grid.png"),
+        "verdict": worst(row["verdict"] if row else "", text(audit.get("verdict"))),
+        "findings": [_finding(entry) for entry in rows(audit.get("findings"))],
+        "curves": _curves(folder.log(f"{name}/log.jsonl")),
+    }
+
+
+def _finding(entry: Plain) -> Plain:
+    outcome = text(entry.get("outcome"))
+    return {
+        "rule": text(entry.get("rule")),
+        "outcome": outcome if outcome in _OUTCOMES else "unknown",
+        "sentence": text(entry.get("sentence")),
+        "n": whole(entry.get("n")),
+        **{key: number(entry.get(key)) for key in ("effect", "low", "high", "matters")},
+        "controls": {
+            key: text(item) if text(item) in _OUTCOMES else "unknown"
+            for key, item in mapping(entry.get("controls")).items()
+        },
+        "evidence": flat(entry.get("evidence")),
+    }
+
+
+def _curves(log: list[Plain]) -> Plain:
+    """What a training log says: series of [step, value] by kind, and events."""
+    series: dict[str, dict[str, list[Any]]] = {"loss": {}, "valid": {}, "notes": {}}
+    events = []
+    for entry in log:
+        step = number(entry.get("step"))
+        if step is None:
+            continue
+        if "valid" in entry:
+            series["valid"].setdefault("validation", []).append([step, number(entry["valid"])])
+        for kind in ("loss", "notes"):
+            for part, value in mapping(entry.get(kind)).items():
+                series[kind].setdefault(part, []).append([step, number(value)])
+        if text(entry.get("event")):
+            events.append({"step": step, "event": text(entry["event"])})
+    return {
+        **{
+            kind: [
+                {"name": name, "points": _thin(points), "entries": len(points)}
+                for name, points in lines.items()
+                if any(value is not None for _, value in points)
+            ]
+            for kind, lines in series.items()
+        },
+        "events": events,
+    }
+
+
+def _thin(points: list[Any]) -> list[Any]:
+    """At most MOST_POINTS entries, evenly by position; the last one always stays."""
+    if len(points) <= MOST_POINTS:
+        return points
+    last = len(points) - 1
+    return [points[round(at * last / (MOST_POINTS - 1))] for at in range(MOST_POINTS)]
+
+
+def _data(data: Plain) -> Plain:
+    skipped = rows(data.get("skipped"))
+    return {
+        "origin": text(data.get("origin")),
+        "domain": text(data.get("domain")),
+        "records": whole(data.get("records")),
+        "fingerprint": text(data.get("fingerprint")),
+        "space": text(data.get("space")),
+        "duplicates": whole(data.get("duplicates")),
+        "counts": {key: whole(item) for key, item in mapping(data.get("counts")).items()},
+        "conditions": {
+            name: {key: whole(item) for key, item in mapping(groups).items()}
+            if mapping(groups)
+            else text(groups)
+            for name, groups in mapping(data.get("conditions")).items()
+        },
+        "skipped": [
+            {"what": text(item.get("what")), "why": text(item.get("why"))}
+            for item in skipped[:MOST_SKIPPED]
+        ],
+        "skipped_total": len(skipped),
+        "notes": texts(data.get("notes")),
+    }
+
+
+def _plan(plan: Plain) -> Plain:
+    families = {name: mapping(item) for name, item in mapping(plan.get("families")).items()}
+    return {
+        "n": whole(plan.get("n")),
+        "threads": whole(plan.get("threads")),
+        "reserved": number(plan.get("reserved")),
+        "notes": texts(plan.get("notes")),
+        "families": [
+            {
+                "name": name,
+                "preset": text(item.get("preset")),
+                "steps": whole(item.get("steps")),
+                "batch": whole(item.get("batch")),
+                "seconds": number(item.get("seconds")),
+                "other": {
+                    key: text(value) for key, value in item.items() if key not in _OWN_FACTS
+                },
+            }
+            for name, item in families.items()
+        ],
+    }
+
+
+def _left_out(skipped: Mapping[str, str], families: list[Plain]) -> list[Plain]:
+    """Families without a row, or not finished, and why."""
+    found = {name: {"state": "skipped", "why": why} for name, why in skipped.items()}
+    for family in families:
+        if family["state"] != "done":
+            found[family["name"]] = {"state": family["state"], "why": family["why"]}
+    return [{"name": name, **said} for name, said in found.items()]
+
+
+def _repeat(run: Plain, data: Plain) -> list[Plain]:
+    """Commands that make the run, or a part of it, again."""
+    name, origin = text(run.get("name")), text(data.get("origin"))
+    command, seed = text(run.get("command")), whole(run.get("seed"))
+    found = []
+    if command:
+        seeded = command if seed is None or "--seed" in command else f"{command} --seed {seed}"
+        found.append({"does": "Make the run again, from the data on", "command": seeded})
+    if origin and name:
+        replay = f"likewise run {shlex.quote(origin)} --plan {shlex.quote(name)}"
+        found.append({"does": "Replay the same plan, step for step", "command": replay})
+    for does, verb in (
+        ("Make more records with the best family", "sample {} -n 100"),
+        ("Audit again", "audit {}"),
+        ("Write this report again", "report {}"),
+    ):
+        if name:
+            found.append({"does": does, "command": f"likewise {verb.format(shlex.quote(name))}"})
+    return found

@@ -1,0 +1,178 @@
+"""Single steps of a run, on their own: train one family, score again, audit again, score files."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from likewise.core.errors import StoreError, TrainingError, UsageError
+from likewise.evaluate.scorecard import score_samples
+from likewise.store.files import locked
+from likewise.store.run import Run
+from likewise.train.plan import Plan, to_json
+from likewise.workbench.board import Leaderboard
+from likewise.workbench.data import Prepared, gather, load
+from likewise.workbench.fitting import kinds
+from likewise.workbench.job import COPIER, Work
+from likewise.workbench.listen import Listener
+from likewise.workbench.planning import threads
+from likewise.workbench.runs import FEATURE_STEPS, command_line, counted_plan, device_of, opened
+from likewise.workbench.verbs import plan_one
+
+
+def train_run(
+    family: str,
+    data: Any,
+    *,
+    time: str | float | None,
+    steps: int | None,
+    size: str | None,
+    settings: Mapping[str, str],
+    seed: int,
+    device: str,
+    out: Path | None,
+    options: Mapping[str, str],
+    listener: Listener,
+) -> tuple[Path, dict[str, Any]]:
+    """Train one family into a run folder, or go on with it; returns the folder and its state."""
+    if any(kind.claims.role == "control" for kind in kinds(family)):
+        raise UsageError(f"{family} is a control; it takes part in `likewise run` by itself.")
+    prepared = Prepared.of(load(data, **options))
+    place = device_of(device)
+    inputs = {
+        "family": family,
+        "time": time,
+        "steps": steps,
+        "size": size,
+        "settings": dict(settings),
+        "options": dict(options),
+        "device": device,
+    }
+    command = command_line(
+        "train", family, prepared.records.origin, time=time, steps=steps, preset=size, seed=seed
+    )
+    with opened(
+        prepared,
+        out=out,
+        seed=seed,
+        inputs=inputs,
+        command=command,
+        device=place,
+        listener=listener,
+    ) as work:
+        if "plan" not in work.run.data:
+            listener.phase(family, "measuring this machine")
+            stages = plan_one(
+                prepared,
+                family,
+                time=time,
+                steps=steps,
+                size=size,
+                settings=settings,
+                seed=seed,
+                device=place,
+            )
+            plan = _bare_plan(prepared, families={family: stages})
+            work.run.update(plan=to_json(plan))
+        with threads(work.plan.threads):
+            validate = work.validator(work.features())
+            work.note_plan(family, work.train(family, work.plan.families[family], validate))
+        facts = dict(work.run.data["states"][family])
+        if facts["state"] == "failed":
+            raise TrainingError(facts["why"])
+        return work.run.path, facts
+
+
+def evaluate_run(
+    path: Path, data: Any = None, *, listener: Listener, options: Mapping[str, str]
+) -> Leaderboard:
+    """Score and rank all that a run has trained."""
+    with reopened(path, data, listener=listener, options=options) as work:
+        return work.board(_trained(work), work.features())
+
+
+def audit_run(
+    path: Path, family: str | None, *, listener: Listener, data: Any = None
+) -> dict[str, dict[str, Any]]:
+    """Audit one family of a run, or all; {family: audit with its role}."""
+    with reopened(path, data, listener=listener, options={}) as work:
+        names = _trained(work)
+        if family is not None and family not in names:
+            raise UsageError(
+                f"{path} has no trained family {family!r}; it has {', '.join(names) or 'none'}."
+            )
+        features = work.features()
+        return {
+            name: {**work.audit(name, features), "role": kinds(name)[-1].claims.role}
+            for name in ([family] if family is not None else names)
+        }
+
+
+def evaluate_files(
+    files: Path, data: Any, *, listener: Listener, options: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
+    """Score files that any model made against the held-out part of some data."""
+    prepared = Prepared.of(load(data, **options))
+    made = load(str(files), domain=prepared.records.domain, **_like(prepared, options))
+    x, _ = gather(prepared.domain.source(made, prepared.space, train=False))
+    with TemporaryDirectory() as folder, locked(Path(folder)):
+        run = Run(Path(folder), {"seed": 0, "states": {}, "data": prepared.facts()})
+        run.update(plan=to_json(_bare_plan(prepared, families={})))
+        work = Work(run, prepared, listener=listener)
+        features = work.features()
+    real, _ = prepared.tensors("test")
+    n = min(len(x), prepared.most_samples())
+    return {name: asdict(score) for name, score in score_samples(x, real, features, n=n).items()}
+
+
+def _like(prepared: Prepared, options: Mapping[str, str]) -> dict[str, Any]:
+    """Options that read other files as this data was read."""
+    state = prepared.domain.state()
+    height, width = state.get("height"), state.get("width")
+    return {**options, "size": f"{height}x{width}"} if height and width else dict(options)
+
+
+@contextmanager
+def reopened(
+    path: Path, data: Any, *, listener: Listener, options: Mapping[str, str]
+) -> Iterator[Work]:
+    """A run folder with its data read again, locked.
+
+    Raises:
+        StoreError: the data is not where it was, or is not what it was.
+    """
+    run = Run.open(path)
+    origin = run.data["data"]["origin"]
+    known = run.data.get("inputs", {}).get("options", {})
+    records = load(data if data is not None else origin, **{**known, **options})
+    if records.fingerprint() != run.data["data"]["fingerprint"]:
+        raise StoreError(
+            f"{data or origin} is not the data that {path} was trained on: it has changed since."
+        )
+    with locked(path):
+        run.sweep()
+        work = Work(run, Prepared.of(records), listener=listener, device=device_of("auto"))
+        if "plan" not in run.data:
+            raise StoreError(f"{path} has no plan yet: its run did not come so far.")
+        with threads(work.plan.threads):
+            if run.state(COPIER) != "done":
+                work.train(COPIER, counted_plan(work, COPIER, None), None)
+            yield work
+
+
+def _trained(work: Work) -> list[str]:
+    return work.run.families("done")
+
+
+def _bare_plan(prepared: Prepared, families: Mapping[str, Any]) -> Plan:
+    return Plan(
+        seconds=None,
+        threads=torch.get_num_threads(),
+        n=prepared.most_samples(),
+        features=FEATURE_STEPS,
+        families=families,
+    )

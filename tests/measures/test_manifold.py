@@ -1,0 +1,106 @@
+"""Precision, recall, density and coverage against plain definitions; nearest neighbours."""
+
+import numpy as np
+import pytest
+import torch
+
+from likewise.core.errors import UsageError
+from likewise.core.rng import generator
+from likewise.measures import nearest as room
+from likewise.measures.manifold import coverage, density, precision, recall
+from likewise.measures.nearest import nearest, radii
+
+
+def normal(n, d, seed=0):
+    return torch.randn(n, d, generator=generator(seed), dtype=torch.float64)
+
+
+def definition(fake, real, k=5):
+    """Naeem et al. 2020, equations 1 to 4, written out."""
+
+    def distances(a, b):
+        return np.sqrt(((a[:, None] - b[None]) ** 2).sum(-1))
+
+    def radius(x):
+        return np.sort(distances(x, x), axis=1)[:, k]
+
+    cross = distances(fake, real)
+    inside_real = cross < radius(real)[None, :]
+    inside_fake = cross < radius(fake)[:, None]
+    return {
+        "precision": inside_real.any(axis=1).mean(),
+        "recall": inside_fake.any(axis=0).mean(),
+        "density": inside_real.sum(axis=1).mean() / k,
+        "coverage": (cross.min(axis=0) < radius(real)).mean(),
+    }
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.7])
+@pytest.mark.parametrize("entries", [1 << 22, 700])
+def test_equal_their_definitions_in_any_chunks(shift, entries, monkeypatch):
+    monkeypatch.setattr(room, "_ENTRIES", entries)
+    fake, real = 0.8 * normal(90, 4) + shift, normal(90, 4, 1)
+    expected = definition(fake.numpy(), real.numpy())
+    for measure in (precision, recall, density, coverage):
+        score = measure(fake, real)
+        assert score.value == pytest.approx(expected[measure.name], abs=1e-12)
+        assert score.low <= score.value <= score.high
+
+
+def test_nulls():
+    """Real against real: coverage 1 - 2^-k, density 1."""
+    pairs = [(normal(400, 6, 2 * i), normal(400, 6, 2 * i + 1)) for i in range(10)]
+    assert np.mean([coverage(a, b).value for a, b in pairs]) == pytest.approx(1 - 2**-5, abs=0.01)
+    assert np.mean([density(a, b).value for a, b in pairs]) == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_lost_mode_costs_recall_and_coverage_alone():
+    real = torch.cat([normal(200, 3), normal(200, 3, 1) + 20.0])
+    fake = normal(400, 3, 2)
+    assert precision(fake, real).value > 0.85
+    assert recall(fake, real).value < 0.55
+    assert coverage(fake, real).value < 0.55
+
+
+def test_a_point_at_the_very_radius_is_outside():
+    line = torch.arange(40.0)[:, None]  # the 5th neighbour of inner points is at distance 3
+    moved = line + 3.0
+    inside = (moved - line.T).abs() < radii(line, 5)[None, :]
+    assert precision(moved, line).value == pytest.approx(float(inside.any(dim=1).double().mean()))
+
+
+def test_copies_are_not_seen():
+    x = normal(100, 4)
+    assert precision(x, x).value == recall(x, x).value == coverage(x, x).value == 1.0
+
+
+def test_nearest_against_all_distances():
+    a, b = normal(50, 7), normal(80, 7, 1)
+    every = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+    distances, rows = nearest(a, b, k=3)
+    assert torch.allclose(distances, every.sort(dim=1).values[:, :3], atol=1e-12)
+    assert torch.equal(rows, every.argsort(dim=1)[:, :3])
+
+
+@pytest.mark.parametrize("entries", [1 << 22, 300])
+def test_nearest_leaves_out_the_row_itself_but_not_its_copy(entries, monkeypatch):
+    monkeypatch.setattr(room, "_ENTRIES", entries)
+    x = 1000.0 + normal(60, 5)
+    x[7] = x[41]
+    distances, rows = nearest(x, x, exclude_self=True)
+    assert distances[7, 0] == distances[41, 0] == 0.0
+    assert (rows[7, 0], rows[41, 0]) == (41, 7)
+    assert bool((rows[:, 0] != torch.arange(60)).all())
+    assert torch.allclose(distances[:, 0], radii(x, 1), atol=1e-9)
+    copies, _ = nearest(x, x)
+    assert bool((copies == 0).all())
+
+
+def test_nearest_teaches():
+    x = normal(3, 2)
+    with pytest.raises(UsageError, match="enough for 3 neighbours each; got 3"):
+        nearest(x, x, k=3, exclude_self=True)
+    with pytest.raises(UsageError, match="of one width"):
+        nearest(x, normal(3, 4))
+    with pytest.raises(UsageError, match="the same rows"):
+        nearest(x, normal(4, 2), exclude_self=True)
