@@ -63,10 +63,16 @@ def test_a_lost_mode_costs_recall_and_coverage_alone():
 
 
 def test_a_point_at_the_very_radius_is_outside():
-    line = torch.arange(40.0)[:, None]  # the 5th neighbour of inner points is at distance 3
-    moved = line + 3.0
-    inside = (moved - line.T).abs() < radii(line, 5)[None, :]
-    assert precision(moved, line).value == pytest.approx(float(inside.any(dim=1).double().mean()))
+    line = torch.arange(40.0)[:, None]
+    radius = torch.full((40,), 3.0)  # of inner points; those at the ends must look further
+    radius[[0, 39]], radius[[1, 38]] = 5.0, 4.0
+    assert torch.equal(radii(line, 5), radius.double())
+    inside = (line - line.T).abs() < radius
+    assert density(line, line).value == pytest.approx(float(inside.sum()) / 40 / 5)
+    apart = torch.full((40, 1), 39.0 + 5.0)  # as far from the last point as its radius
+    assert precision(apart, line).value == 0.0
+    assert coverage(apart, line).value == 0.0
+    assert precision(apart - 0.01, line).value == 1.0
 
 
 def test_copies_are_not_seen():

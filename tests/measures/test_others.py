@@ -68,7 +68,7 @@ def test_lengths_are_summed_not_averaged_and_the_interval_covers():
         score = nats_per_dim(-nats, dimensions=lengths)
         assert score.value == pytest.approx(float(nats.sum() / lengths.sum()))
         hits += score.low <= 1.0 <= score.high
-    assert hits / 300 > 0.91
+    assert 0.91 < hits / 300 < 0.985
 
 
 def test_probability_zero_is_said_not_counted():

@@ -174,6 +174,17 @@ def test_sequences_are_not_read_beyond_their_end():
         assert torch.equal(net.features(x), net.features(other))
 
 
+def test_more_padding_changes_nothing():
+    short = SPACES["sequence"]
+    long = Sequence(length=20, tokens=6, end=4, pad=5)
+    x, _ = examples(short, 20)
+    padded = torch.cat([x, torch.full((20, 11), 5)], dim=1)
+    first, second = RandomNet(short, 6), RandomNet(long, 6)
+    for net in (first, second):
+        net.trunk.last.weight[:, -1] = 0.0  # the length as a share of the longest
+    assert torch.allclose(first.features(x), second.features(padded), atol=1e-5)
+
+
 def test_pca_equals_scikit_learns():
     from sklearn.decomposition import PCA
 

@@ -39,13 +39,10 @@ def nearest(
     origin = b.double().mean(dim=0)  # products lose least near the origin
     a, b = a.double() - origin, b.double() - origin
     norms = b.square().sum(dim=1)
-    candidates = min(len(b), k + 4)  # rounding may swap neighbours of one distance
+    candidates = min(len(b), k + 4)  # room for the row itself, and for swaps by rounding
     distances, rows = [], []
     for start, block in _blocks(a, len(b) + candidates * a.shape[1]):
         score = torch.addmm(norms[None, :], block, b.T, alpha=-2.0)  # (block, m), + |row|^2
-        if exclude_self:
-            index = torch.arange(len(block), device=a.device)
-            score[index, start + index] = torch.inf
         near = score.topk(candidates, dim=1, largest=False).indices.sort(dim=1).values
         exact = (block[:, None, :] - b[near]).square().sum(dim=2).sqrt()  # (block, candidates)
         if exclude_self:

@@ -9,6 +9,8 @@ Shapes: n examples, c channels, h by w pixels, e the width of the steering vecto
 """
 
 import math
+from itertools import pairwise
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +21,8 @@ from likewise.core.rng import Draws
 from likewise.core.space import Continuous
 from likewise.nn.layers import Down, ResBlock, Up, groups, sizes, zeroed
 
+Affine = TypeVar("Affine", nn.Linear, nn.Conv2d)
+Step = TypeVar("Step", Down, Up)
 FLOOR = 4
 SEEN = 4096
 
@@ -59,6 +63,23 @@ class PlainBlock(nn.Module):
         return x + self.conv2(F.silu(self.conv1(F.silu(x))))
 
 
+class Blocks(nn.Module):
+    """The residual blocks of one stage, with norms and steering or without either."""
+
+    def __init__(self, channels: int, depth: int, steering: int, norm: bool) -> None:
+        super().__init__()
+        self.each = nn.ModuleList(
+            ResBlock(channels, channels, steering) if norm else PlainBlock(channels)
+            for _ in range(depth)
+        )
+
+    def forward(self, x: Tensor, e: Tensor | None) -> Tensor:
+        """(n, channels, h, w), e (n, steering) -> the same shape as x."""
+        for block in self.each:
+            x = block(x, e)
+        return x
+
+
 class Encoder(nn.Module):
     """A picture as a vector.
 
@@ -89,14 +110,11 @@ class Encoder(nn.Module):
         (height, wide) = sizes(*size, count)[-1]
         self.first = keep_variance(nn.Conv2d(inputs, width, 3, padding=1))
         self.downs = nn.ModuleList(
-            Down(before, after) for before, after in zip(channels, channels[1:], strict=False)
+            _kept(Down(before, after), norm) for before, after in pairwise(channels)
         )
-        self.blocks = nn.ModuleList(_blocks(c, depth, steering, norm) for c in channels)
+        self.blocks = nn.ModuleList(Blocks(c, depth, steering, norm) for c in channels)
         self.norm = _norm(channels[-1], norm)
         self.last = nn.Linear(channels[-1] * height * wide, outputs)
-        if not norm:
-            for down in self.downs:
-                keep_variance(down.conv)
 
     def forward(self, x: Tensor, e: Tensor | None = None) -> Tensor:
         """x (n, inputs, h, w), e (n, steering) -> (n, outputs)."""
@@ -104,8 +122,7 @@ class Encoder(nn.Module):
         for stage, blocks in enumerate(self.blocks):
             if stage:
                 h = self.downs[stage - 1](h)
-            for block in blocks:
-                h = block(h, e)
+            h = blocks(h, e)
         return self.last(F.silu(self.norm(h)).flatten(1))  # (n, c, h, w) -> (n, c * h * w)
 
 
@@ -137,14 +154,11 @@ class Decoder(nn.Module):
         (height, wide) = self.sizes[0]
         self.first = keep_variance(nn.Linear(inputs, channels[0] * height * wide))
         self.ups = nn.ModuleList(
-            Up(before, after) for before, after in zip(channels, channels[1:], strict=False)
+            _kept(Up(before, after), norm) for before, after in pairwise(channels)
         )
-        self.blocks = nn.ModuleList(_blocks(c, depth, steering, norm) for c in channels)
+        self.blocks = nn.ModuleList(Blocks(c, depth, steering, norm) for c in channels)
         self.norm = _norm(channels[-1], norm)
         self.last = keep_variance(nn.Conv2d(channels[-1], outputs, 3, padding=1))
-        if not norm:
-            for up in self.ups:
-                keep_variance(up.conv)
 
     def forward(self, z: Tensor, e: Tensor | None = None) -> Tensor:
         """z (n, inputs), e (n, steering) -> (n, outputs, h, w)."""
@@ -152,8 +166,7 @@ class Decoder(nn.Module):
         for stage, blocks in enumerate(self.blocks):
             if stage:
                 h = self.ups[stage - 1](h, self.sizes[stage])
-            for block in blocks:
-                h = block(h, e)
+            h = blocks(h, e)
         return self.last(F.silu(self.norm(h)))
 
 
@@ -210,18 +223,19 @@ def latent_draws(n: int, size: int, rng: Draws, controls: Controls) -> Tensor:
     return torch.erfinv(point) * (math.sqrt(2.0) * controls.temperature)
 
 
-def keep_variance(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
-    """The layer with weights of variance 1 / fan-in and no bias: its output is as large as x."""
+def keep_variance(layer: Affine) -> Affine:
+    """The layer with weights of variance 1 / inputs and no bias: its output is as large as x."""
     nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
 
 
-def _blocks(channels: int, depth: int, steering: int, norm: bool) -> nn.ModuleList:
-    if norm:
-        return nn.ModuleList(ResBlock(channels, channels, steering) for _ in range(depth))
-    return nn.ModuleList(PlainBlock(channels) for _ in range(depth))
+def _kept(step: Step, norm: bool) -> Step:
+    """A step up or down that keeps variance where no norm will restore it."""
+    if not norm:
+        keep_variance(step.conv)
+    return step
 
 
 def _norm(channels: int, norm: bool) -> nn.Module:

@@ -46,7 +46,7 @@ def withheld(family: Plain) -> str:
 
     A control repeats training records by design, and a held family may do so.
     """
-    if False:
+    if family["role"] == "control":
         return "a control repeats training records by design"
     if family["role"] not in {"model", "baseline"}:
         return "a family without a known role may repeat training records"

@@ -58,7 +58,7 @@ class Folder:
     def __init__(self, root: Path, only: str | None = None) -> None:
         self.root = root
         self.what = f"file '{root / only}'" if only else f"folder '{root}'"
-        self.names = [only] if only else sorted(_walk(root))[::-1]
+        self.names = [only] if only else sorted(_walk(root))
         self.skipped: list[Skipped] = []
 
     def read(self, name: str) -> bytes:
