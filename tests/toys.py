@@ -83,6 +83,11 @@ class ToyAffine(Family[ToyConfig]):
         log_density = gaussian_log_density(flat, self._mean(c, len(x)), self.log_scale)
         return log_density.sum(dim=1)
 
+    @classmethod
+    def refuses(cls, space: Space) -> str | None:
+        """A density is no mass of a cell."""
+        return super().refuses(space) or ("it knows no cells" if space.step else None)
+
     @torch.no_grad()
     def sample(self, n, c=None, *, rng, controls=Controls()) -> Tensor:
         return self.decode(controls.temperature * rng.normal(n, *self.code_space.shape), c)
@@ -92,7 +97,7 @@ class ToyAffine(Family[ToyConfig]):
 
     def decode(self, z, c=None) -> Tensor:
         flat = self._mean(c, len(z)) + self.log_scale.exp() * z
-        return flat.reshape(len(z), *self.space.shape)
+        return self.space.quantise(flat.reshape(len(z), *self.space.shape))
 
     @property
     def code_space(self) -> Space:
@@ -147,7 +152,7 @@ class ToyGan(Family[ToyConfig]):
 
     @torch.no_grad()
     def sample(self, n, c=None, *, rng, controls=Controls()) -> Tensor:
-        return self._make(rng.normal(n, 4), c)
+        return self.space.quantise(self._make(rng.normal(n, 4), c))
 
     def _make(self, z: Tensor, c: Batch | None) -> Tensor:
         e = self.generator["embed"](c, len(z), self.device)

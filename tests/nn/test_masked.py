@@ -92,5 +92,7 @@ def test_every_parameter_has_a_gradient():
 
 
 def test_a_reach_of_nothing_is_refused():
-    with pytest.raises(UsageError, match="reach of a causal convolution must be at least 1; got 0"):
+    with pytest.raises(
+        UsageError, match="reach of a causal convolution must be at least 1; got 0"
+    ):
         Left(1, 1, 0, strict=True)

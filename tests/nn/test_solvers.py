@@ -28,7 +28,9 @@ def swirl(x, t):
 @pytest.mark.parametrize("shift", [0.5, 1.0, 4.0])
 def test_time_grid_rises_from_0_to_1(shift):
     grid = time_grid(7, shift)
-    assert grid[0] == 0 and grid[-1] == 1 and len(grid) == 8
+    assert grid[0] == 0
+    assert grid[-1] == 1
+    assert len(grid) == 8
     assert all(a < b for a, b in itertools.pairwise(grid))
     assert math.isclose(grid[-1] - grid[-2] < 1 / 7, shift > 1)
 
@@ -70,7 +72,8 @@ def test_divergence_is_the_trace_of_the_jacobian():
     jacobians = torch.func.vmap(torch.func.jacrev(lambda row: swirl(row[None], 0.3)[0]))(x)
     assert torch.equal(v, swirl(x, 0.3))
     assert torch.allclose(exact, jacobians.diagonal(dim1=1, dim2=2).sum(dim=1), atol=1e-6)
-    assert not v.requires_grad and not exact.requires_grad
+    assert not v.requires_grad
+    assert not exact.requires_grad
 
 
 def test_estimated_divergence_is_unbiased_over_all_signs():

@@ -68,7 +68,8 @@ def test_attention_is_its_formula():
 @pytest.mark.parametrize("channels", [1, 7, 33, 96])
 def test_attention_takes_any_channels(channels):
     layer = Attention(channels)
-    assert channels % layer.heads == 0 and channels // layer.heads <= 32
+    assert channels % layer.heads == 0
+    assert channels // layer.heads <= 32
     assert layer(torch.zeros(1, channels, 2, 2)).shape == (1, channels, 2, 2)
 
 

@@ -124,8 +124,9 @@ def broken(run: Path) -> Path:
     """A run with missing files, nulls, wrong types, a failed family and hostile names."""
     markup = "<script>alert(1)</script>"
     nulls = dict.fromkeys(("value", "low", "high", "unit", "better", "n", "how", "why"))
+    hostile = {"fd_classifier": nulls, markup: None, "nll": {"value": 2.0}}
     table = [
-        {"name": markup, "role": "model", "scores": {"fd_classifier": nulls, markup: None}},
+        {"name": markup, "role": "model", "scores": hostile},
         {"name": "gan", "role": "model", "scores": None, "verdict": 7, "parameters": "many"},
         {"name": "../../outside", "role": "model", "scores": {"nll": {"value": math.nan}}},
         {"name": None, "role": ["odd"], "scores": {"nll": {"value": 1e400, "n": "few"}}},

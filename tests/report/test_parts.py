@@ -179,6 +179,11 @@ def test_hostile_values_stay_inside_their_yaml_scalars(tmp_path):
     made = as_markdown(collect(open_folder(runs.broken(tmp_path / "run"))))
     front = made.split("\n---\n")[0]
     names = [line.split(": ", 1)[1] for line in front.splitlines() if line.startswith("- name: ")]
-    assert '"<script>alert(1)</script>"' in names
-    assert all(isinstance(json.loads(name), str) for name in names)
+    assert [json.loads(name) for name in names] == ["<script>alert(1)</script>"]
     assert "````sh\nlikewise run 'a b' ``` </script>\n````" in made
+
+
+def test_without_a_number_there_is_no_model_index(tmp_path):
+    run = runs.whole(tmp_path)
+    (run / "leaderboard.json").unlink()
+    assert "model-index" not in as_markdown(collect(open_folder(run)))

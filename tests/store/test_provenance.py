@@ -102,7 +102,11 @@ def chunk(kind, body, length=None, checksum=None):
         chunk(b"tEXt", b"likewise\0\xff\xfe"),
         chunk(b"iTXt", b"XML:com.adobe.xmp"),
         chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0not zlib"),
-        chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(b" " * 10**8)),
+        chunk(
+            b"iTXt",
+            b"XML:com.adobe.xmp\0\1\0\0\0"
+            + zlib.compress(b" " * 10**7 + SOURCE_KEY.encode() + b" " + SOURCE_TYPE.encode()),
+        ),
     ],
     ids=lambda bad: repr(bad[4:40]),
 )

@@ -207,8 +207,20 @@ class Diffusion(Family[Config]):
             return Config(width=width, depth=depth, batch=128)
         side = max(space.shape[1:])
         stages = 1 + sum(side > limit for limit in (4, 16, 32, 64, 128))
-        width, depth = {"xs": (32, 1), "s": (32, 1), "m": (64, 2), "l": (128, 2)}[size]
-        return Config(width=width, depth=depth, stages=stages, attention=side > 8)
+        width, depth, ema, rate = {
+            "xs": (32, 1, 0.995, 4e-3),
+            "s": (32, 1, 0.999, 2e-3),
+            "m": (64, 2, 0.9995, 1e-3),
+            "l": (128, 2, 0.9999, 5e-4),
+        }[size]
+        return Config(
+            width=width,
+            depth=depth,
+            stages=stages,
+            attention=side > 8,
+            ema=ema,
+            optimizer=Optimizer(learning_rate=rate),
+        )
 
     def prepare(self, source: Source, *, rng: Draws) -> None:
         """Measure mean and scale on up to 4096 examples; a constant entry keeps scale 1."""
@@ -282,8 +294,14 @@ class Diffusion(Family[Config]):
 
     @torch.no_grad()
     def encode(self, x: Tensor, c: Batch | None = None) -> Tensor:
-        """(n, *shape) codes: x carried backwards to t = 0, where they are standard normal."""
-        return integrate(self._velocity(c), self._scaled(x), self._density_grid()[::-1], kutta_step)
+        """(n, *shape) codes: x carried backwards to t = 0, where the data are standard normal.
+
+        Where the Space has a step, x stands at the middle of its cell, so that the codes are the
+        same each time; in places that hardly vary they are then smaller than normal ones.
+        """
+        return integrate(
+            self._velocity(c), self._scaled(x), self._density_grid()[::-1], kutta_step
+        )
 
     @torch.no_grad()
     def decode(self, z: Tensor, c: Batch | None = None) -> Tensor:
@@ -360,7 +378,7 @@ class Diffusion(Family[Config]):
         rows = max(1, CHUNK // d)
         exact = d <= EXACT_DIVERGENCE
         parts = []
-        for first in range(0, len(x), rows):
+        for first in range(0, max(1, len(x)), rows):
             some = slice(first, first + rows)
             data, own = self._scaled(x[some]), rng.shifted(first)
             velocity = self._velocity(take(c, some) if c else None)

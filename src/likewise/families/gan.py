@@ -20,7 +20,7 @@ ones stand on the grid of the Space. There is no density.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import TypeAlias, final
 
 import torch
 import torch.nn.functional as F
@@ -71,6 +71,9 @@ class Config:
     critic: Optimizer = setting(_adam(1e-3), "how the critic is stepped")
 
 
+Settings: TypeAlias = Config  # inside the class, `Config` is its attribute
+
+
 @final
 class GAN(Family[Config]):
     """A generative adversarial network over continuous examples of any shape.
@@ -88,17 +91,17 @@ class GAN(Family[Config]):
         per_example=True,
         controls=frozenset({"temperature", "truncation"}),
     )
-    Config: ClassVar[type[Config]] = Config
+    Config = Config
     space: Continuous
 
     def __init__(self, config: Config, space: Continuous, conditions: Conditions = ()) -> None:
         super().__init__(config, space, conditions)
-        self.units = Units(space)
-        self.generator = Generator(config, space, conditions)
-        self.critic = Critic(config, space, conditions)
+        self.units = Units(self.space)
+        self.generator = Generator(config, self.space, conditions)
+        self.critic = Critic(config, self.space, conditions)
 
     @classmethod
-    def preset(cls, size: Size, space: Space, conditions: Conditions) -> Config:
+    def preset(cls, size: Size, space: Space, conditions: Conditions) -> Settings:
         """Wider, deeper and slower by size; the shortest runs have no time to learn by heart."""
         level = SIZES.index(size)
         picture = len(space.shape) == 3

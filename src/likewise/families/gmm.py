@@ -33,6 +33,7 @@ from likewise.nn.labels import codes, matches
 from likewise.nn.mixture import (
     Mixture,
     Prior,
+    Rows,
     begin,
     climb,
     expect,
@@ -48,6 +49,8 @@ LARGEST_FULL = 4096  # numbers; a full covariance of more takes over 128 MiB
 HELD_OUT = 0.2
 FEWEST = 20  # rows, below which nothing is held out
 TRIAL_PASSES = 15
+TRIAL_TOLERANCE = 1e-3  # nats a number that end the passes of a trial
+TRIAL_WORK = 2**31  # products a pass of a trial may take for each component
 CHUNK = 1024
 KEPT = 2**24  # numbers kept in memory for the start and for the choice of settings
 
@@ -129,7 +132,7 @@ class GMM(Family[Config]):
         return Config(covariance=covariance, most=max(1, min(32, numbers // each)))
 
     def learn(self, batches: Batches, *, rng: Draws) -> Iterator[float]:
-        """Yields the held-out objective of each trial, then that of each pass over all rows.
+        """Yields the objective of each pass: of trials in memory first, then over all rows.
 
         The objective is the mean negative log density of (noisy) rows, given their labels.
 
@@ -203,29 +206,57 @@ class GMM(Family[Config]):
         """How many components and pseudo-counts: those under which held-out rows are likeliest.
 
         A larger count must be better by more than two standard errors (of paired differences);
-        the first that is worse ends the climb.
+        the first that is worse ends the climb. Yields the objective of each pass.
         """
         counts, pseudos = self._candidates()
         k, pseudo = counts[0], TYPICAL if len(pseudos) > 1 else pseudos[0]
+        stride = -(-len(x) * self.dimensions**2 // TRIAL_WORK)
+        x, group = x[::stride], group[::stride]
         held = Draws(fold(rng.seed, "held")).uniform(len(x)).to(x.device) < HELD_OUT
         held &= torch.bincount(group[~held], minlength=int(group.max()) + 1)[group] > 0
         if len(counts) * len(pseudos) == 1 or len(x) < FEWEST or not held.any():
             return k, pseudo
+        fitted, tested = _chunks(x[~held], group[~held]), _chunks(x[held], group[held])
         best: Tensor | None = None
-        tested = list(zip(x[held].split(CHUNK), group[held].split(CHUNK), strict=True))
         for count in counts:
-            fitted = self._trials(x[~held], group[~held], count, pseudo, rng)
-            trials = [(log_likelihoods(tested, m), p, m) for p, m in fitted]
-            scores, strength, mixture = max(trials, key=lambda trial: float(trial[0].mean()))
+            mixture, prior = self._begin(x[~held], group[~held], count, pseudo, rng)
+            if best is None:
+                self._put(mixture)
+            mixture = yield from self._settle(fitted, mixture, prior)
+            scores, strength, mixture = self._strongest(fitted, tested, mixture, prior)
             gain = scores - best if best is not None else torch.ones_like(scores)
-            better = float(gain.mean()) > 2 * float(gain.std(correction=0)) / len(gain) ** 0.5
-            if better:
+            if float(gain.mean()) > 2 * float(gain.std(correction=0)) / len(gain) ** 0.5:
                 k, pseudo, best = count, strength, scores
                 self._put(mixture)
-            yield -float(scores.mean())
             if float(gain.mean()) <= 0:
                 break
         return k, pseudo
+
+    def _settle(
+        self, rows: Rows, mixture: Mixture, prior: Prior
+    ) -> Generator[float, None, Mixture]:
+        """A few passes, fewer if they change little; yields the objective of each."""
+        previous = float("inf")
+        passes = islice(climb(rows, mixture, prior), TRIAL_PASSES)
+        for mixture, likelihood in passes:
+            yield -likelihood
+            if abs(previous + likelihood) < TRIAL_TOLERANCE * self.dimensions:
+                break
+            previous = -likelihood
+        return mixture
+
+    def _strongest(
+        self, fitted: Rows, tested: Rows, mixture: Mixture, prior: Prior
+    ) -> tuple[Tensor, float, Mixture]:
+        """The pseudo-counts that make held-out rows likeliest: scores, strength and mixture."""
+        stats, _ = expect(fitted, mixture)
+        trials = []
+        for strength in self._candidates()[1]:
+            stronger = prior._replace(pseudo=strength)
+            trial = maximise(stats, mixture.mean, mixture.factor, mixture.group, stronger)
+            trials.append((log_likelihoods(tested, trial), strength, trial))
+            trials = [max(trials, key=lambda made: float(made[0].mean()))]
+        return trials[0]
 
     def _candidates(self) -> tuple[tuple[int, ...], tuple[float, ...]]:
         """The counts and the pseudo-counts to choose from: one of what the Config fixes."""
@@ -235,19 +266,6 @@ class GMM(Family[Config]):
             (fixed.components,) if fixed.components is not None else counts,
             (fixed.shrinkage,) if fixed.shrinkage is not None else PSEUDO_COUNTS,
         )
-
-    def _trials(
-        self, x: Tensor, group: Tensor, k: int, pseudo: float, rng: Draws
-    ) -> Iterator[tuple[float, Mixture]]:
-        """A few passes in memory, and a mixture of the same statistics for each strength."""
-        rows = list(zip(x.split(CHUNK), group.split(CHUNK), strict=True))
-        first, prior = self._begin(x, group, k, pseudo, rng)
-        passes = islice(climb(rows, first, prior), TRIAL_PASSES if k > 1 else 1)
-        *_, (mixture, _likelihood) = passes
-        stats, _ = expect(rows, mixture)
-        for strength in self._candidates()[1]:
-            stronger = prior._replace(pseudo=strength)
-            yield strength, maximise(stats, mixture.mean, mixture.factor, mixture.group, stronger)
 
     def _begin(
         self, x: Tensor, group: Tensor, k: int, pseudo: float, rng: Draws
@@ -311,6 +329,10 @@ class GMM(Family[Config]):
 
     def _put(self, mixture: Mixture) -> None:
         self.learned.put(**mixture._asdict())
+
+
+def _chunks(x: Tensor, group: Tensor) -> Rows:
+    return list(zip(x.split(CHUNK), group.split(CHUNK), strict=True))
 
 
 class _Passes:

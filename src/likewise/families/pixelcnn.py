@@ -95,6 +95,7 @@ class PixelCNN(Family[Config]):
             vertical=self.height > 1,
             dropout=config.dropout,
         )
+        self.emphasis = nn.Linear(config.steering, size) if conditions else None
         self.rows = nn.Parameter(0.1 * torch.randn(size, self.height, 1))
         self.columns = nn.Parameter(0.1 * torch.randn(size, 1, self.width))
         maps = grid_channels(conditions)
@@ -194,26 +195,33 @@ class PixelCNN(Family[Config]):
         n = len(codes)
         flat = codes.permute(0, 2, 3, 1, 4).flatten(3)  # (n, h, w, channels * code)
         flat = flat.permute(0, 3, 1, 2)  # (n, channels * code, h, w), channels last in memory
-        return self.stack(flat, self._place(c, n), self.embed(c, n, self.device).to(codes.dtype))
+        e = self.embed(c, n, self.device).to(codes.dtype)
+        return self.stack(flat, self._place(c, e), e)
 
-    def _place(self, c: Batch | None, n: int) -> Tensor:
-        """(1 or n, f, h, w): what is known of each place beforehand."""
+    def _place(self, c: Batch | None, e: Tensor) -> Tensor:
+        """e (n, steering) -> (1 or n, f, h, w): what is known of each place beforehand.
+
+        The conditions say which features of the place matter, so that "a seven" and "top left"
+        can meet in the first layer.
+        """
         place = (self.rows + self.columns)[None]
-        size = (self.height, self.width)
-        maps = grids(c, self.conditions, size, n, self.device)
-        return place if maps is None or self.maps is None else place + self.maps(maps.to(place))
+        if self.emphasis is not None:
+            place = place * (1.0 + self.emphasis(e))[:, :, None, None]
+        maps = grids(c, self.conditions, (self.height, self.width), len(e), self.device)
+        return place if maps is None or self.maps is None else place + self.maps(maps.to(e))
 
     def _walk(
         self, x: Tensor, known: Tensor, points: Tensor, c: Batch | None, controls: Controls
     ) -> Tensor:
         """Sample what is not known; x, known, points (n, channels, h, w) -> (n, *shape)."""
         n, dtype, x = len(x), points.dtype, x.clone()
-        place = self._place(c, n).expand(n, -1, -1, -1)
         e = self.embed(c, n, self.device)
+        place = self._place(c, e).expand(n, -1, -1, -1)
         guided = controls.guidance != 1.0 and bool(self.conditions)
         if guided:  # the second half of the rows is the unconditional model
-            place = torch.cat([place, self._place(None, n).expand_as(place)])
-            e = torch.cat([e, self.embed(None, n, self.device)])
+            without = self.embed(None, n, self.device)
+            place = torch.cat([place, self._place(None, without).expand_as(place)])
+            e = torch.cat([e, without])
         walk = Walk(self.stack, place, e, dtype)
         heads = [copy.deepcopy(head).to(dtype).eval() for head in self.channel_heads]
         codes = self.codes.to(dtype)

@@ -8,6 +8,8 @@ Shapes: n examples, c channels, h by w places (1 by 1 for plain vectors), e the 
 steering vector; log-determinants are (n,).
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,7 +19,9 @@ from likewise.nn.spline import inverse_spline, parameters, spline
 
 BOUND = 4.0  # splines bend within this many deviations
 REACH = 2.0  # the largest size of a log scale that a network can ask for
-ROUNDING = 1e-6
+ROUNDING = 1e-6  # of a deviation, as a share of the mean
+FURTHEST = 1e-6  # the ends of the unit interval that a logit sees
+BLOCK = 64  # channels that a rotation mixes
 
 
 def squeeze(x: Tensor, factors: tuple[int, int]) -> Tensor:
@@ -85,32 +89,74 @@ class ActNorm(nn.Module):
 
 
 class Rotation(nn.Module):
-    """Mixes the channels by a learned rotation: exp of a skew matrix, times a random start.
+    """Reorders the channels, then mixes blocks of up to 64 of them by a learned rotation.
 
-    Its log-determinant is 0 and its inverse its transpose, so it can never become singular.
+    A rotation is the exponential of a skew matrix: its log-determinant is 0 and its inverse its
+    transpose, so it can never become singular. It starts at the identity, because the axes of
+    data mean something: a value that is spread over its cell fills a box along the axes.
+
+    Args:
+        channels: c.
+        swap: whether the halves change places (each shuffled), so that two couplings in a row
+            change every channel; else the order is a random one.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, swap: bool) -> None:
         super().__init__()
-        self.skew = nn.Parameter(torch.zeros(channels, channels))
-        self.start: Tensor
-        self.register_buffer("start", START(channels))
-
-    def matrix(self) -> Tensor:
-        """(c, c) orthogonal."""
-        return self.start @ torch.matrix_exp(self.skew - self.skew.T)
+        half = channels // 2
+        order = torch.randperm(channels)
+        if swap:
+            order = torch.cat([half + torch.randperm(channels - half), torch.randperm(half)])
+        self.order: Tensor
+        self.back: Tensor
+        self.register_buffer("order", order)
+        self.register_buffer("back", order.argsort())
+        block = max(k for k in range(1, min(channels, BLOCK) + 1) if channels % k == 0)
+        blocks = channels // block if block > 1 else 0
+        self.skew = nn.Parameter(torch.zeros(blocks, block, block)) if blocks else None
 
     def forward(self, x: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
         """x (n, c, h, w) -> y, log_det = 0."""
-        return self._mix(self.matrix(), x), x.new_zeros(len(x))
+        return self._turn(x[:, self.order], 1.0), x.new_zeros(len(x))
 
     def inverse(self, y: Tensor, e: Tensor) -> Tensor:
         """y (n, c, h, w) -> x."""
-        return self._mix(self.matrix().T, y)
+        return self._turn(y, -1.0)[:, self.back]
 
-    @staticmethod
-    def _mix(matrix: Tensor, x: Tensor) -> Tensor:
-        return (matrix @ x.flatten(2)).reshape(x.shape)  # (c, c) @ (n, c, h w) -> (n, c, h, w)
+    def _turn(self, x: Tensor, sign: float) -> Tensor:
+        if self.skew is None:
+            return x
+        with torch.autocast(x.device.type, enabled=False):  # an inverse needs every digit
+            matrix = torch.matrix_exp(sign * (self.skew - self.skew.mT))
+            blocks = x.reshape(len(x), *matrix.shape[:2], -1)  # (n, c / b, b, h w)
+            return (matrix @ blocks).reshape(x.shape)
+
+
+class Logit(nn.Module):
+    """Takes the values between `low` and `high` to the whole line.
+
+    Args:
+        low, high: the range.
+        edge: the share of the unit interval that stays free at each end, so that the ends of the
+            range stay near. It stands for values a little beyond the range; what is still
+            further out is taken for the furthest value.
+    """
+
+    def __init__(self, low: float, high: float, edge: float) -> None:
+        super().__init__()
+        self.low, self.high, self.edge = low, high, edge
+
+    def forward(self, x: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
+        """x (n, ...) -> y, log_det."""
+        share = (1 - 2 * self.edge) / (self.high - self.low)
+        unit = (self.edge + share * (x - self.low)).clamp(FURTHEST, 1 - FURTHEST)
+        log_slope = math.log(share) - unit.log() - torch.log1p(-unit)
+        return torch.logit(unit), log_slope.flatten(1).sum(dim=1)
+
+    def inverse(self, y: Tensor, e: Tensor) -> Tensor:
+        """y (n, ...) -> x."""
+        share = (1 - 2 * self.edge) / (self.high - self.low)
+        return self.low + (torch.sigmoid(y) - self.edge) / share
 
 
 class Net(nn.Module):
@@ -148,7 +194,7 @@ class Net(nn.Module):
     def forward(self, x: Tensor, e: Tensor) -> Tensor:
         """x (n, inputs, h, w), e (n, steering) -> (n, outputs, h, w)."""
         if self.size == (1, 1):
-            seen = x.flatten(1) if x.shape[1] else x.new_zeros(len(x), 1)
+            seen = x.flatten(1) if x.shape[1] else x.new_ones(len(x), 1)
             return self.mlp(seen, e)[:, :, None, None]
         h = self.first(x) + self.place
         for block in self.blocks:
@@ -212,9 +258,7 @@ class Coupling(nn.Module):
         return torch.cat([kept, x.reshape(changed.shape)], dim=1)
 
     def _ask(self, kept: Tensor, e: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Shift and log scale, (n, c / 2, h w) each, and (n, c / 2, 3 K - 1, h w) for the spline."""
+        """Shift, log scale, (n, c / 2, h w) each; spline parameters, (n, c / 2, 3 K - 1, h w)."""
         answer = self.net(kept, e).to(kept.dtype)
         answer = answer.reshape(len(kept), self.changed, self.each, -1)
         return answer[:, :, 0], limited(answer[:, :, 1]), answer[:, :, 2:]
-
-START = lambda c: torch.linalg.qr(torch.randn(c, c))[0]

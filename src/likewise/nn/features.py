@@ -290,6 +290,7 @@ class _Rows(nn.Module):
 class _Pictures(nn.Module):
     """A trunk over pictures: convolutions that halve height and width down to 4 pixels or fewer.
 
+    The first one takes steps as large as bring a picture to 16 pixels, since full size is dear.
     Classes of a Categorical picture become channels by a table.
     """
 
@@ -298,14 +299,16 @@ class _Pictures(nn.Module):
         inputs, height, wide = space.shape
         self.table = nn.Embedding(space.categories, 8) if isinstance(space, Categorical) else None
         inputs *= 8 if self.table else 1
-        stages = 1 + max(0, math.ceil(math.log2(max(height, wide) / 4)))
-        counts = [channels * min(2**stage, 4) for stage in range(stages)]
-        layers: list[nn.Module] = [nn.Conv2d(inputs, channels, 3, padding=1), nn.ReLU()]
+        halvings = max(0, math.ceil(math.log2(max(height, wide) / 4)))
+        stride = 2 ** max(0, halvings - 2)
+        first = nn.Conv2d(inputs, channels, 2 * stride + 1, stride=stride, padding=stride)
+        layers: list[nn.Module] = [first, nn.ReLU()]
+        counts = [channels * 2**stage for stage in range(min(halvings, 2) + 1)]
         for before, after in pairwise(counts):
             layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU()]
             layers += [nn.MaxPool2d(2, ceil_mode=True)]
         self.layers = nn.Sequential(*layers, nn.Flatten())
-        last = sizes(height, wide, stages)[-1]
+        last = sizes(height, wide, halvings + 1)[-1]
         self.last = nn.Linear(counts[-1] * last[0] * last[1], width)
 
     def prepare(self, source: Source, rng: Draws) -> None:

@@ -183,7 +183,7 @@ class Units(nn.Module):
         super().__init__()
         self.known = space.low is not None and space.high is not None
         low, high = space.low or 0.0, space.high or 0.0
-        centre, spread = ((low + high) / 2, (high - low) / 2) if self.known else (0.0, 1.0)
+        centre, spread = ((low + high) / 2, (high - low) / 2 or 1.0) if self.known else (0.0, 1.0)
         self.register_buffer("centre", torch.full(space.shape, centre))
         self.register_buffer("spread", torch.full(space.shape, spread))
 
@@ -196,7 +196,9 @@ class Units(nn.Module):
         centre = x.mean(axes, keepdim=True)[0]
         spread = x.std(axes, keepdim=True)[0]
         self.centre.copy_(centre.expand_as(self.centre))
-        self.spread.copy_(torch.where(spread > 0, spread, 1.0).expand_as(self.spread))
+        # What does not vary but for rounding is left at its own scale.
+        varies = spread > 1e-6 * (1.0 + centre.abs())
+        self.spread.copy_(torch.where(varies, spread, 1.0).expand_as(self.spread))
 
     def inward(self, x: Tensor) -> Tensor:
         """(n, *shape) in the Space's units -> the same in the network's."""

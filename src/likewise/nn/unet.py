@@ -35,7 +35,9 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n, c, h, w) -> (n, c, h, w)."""
         n, c, h, w = x.shape
-        split = self.inwards(self.norm(x)).reshape(n, 3, self.heads, c // self.heads, h * w)
+        split = self.inwards(self.norm(x.float())).reshape(
+            n, 3, self.heads, c // self.heads, h * w
+        )
         query, key, value = split.transpose(3, 4).unbind(dim=1)  # (n, heads, h w, c / heads) each
         mixed = F.scaled_dot_product_attention(query, key, value)
         return x + self.outwards(mixed.transpose(2, 3).reshape(n, c, h, w))
@@ -113,4 +115,4 @@ class UNet(nn.Module):
             h = torch.cat([self.grow[level](h, self.sizes[level]), skips[level]], dim=1)
             for block in self.up[level]:  # type: ignore[attr-defined]
                 h = block(h, e)
-        return self.last(F.silu(self.norm(h)))
+        return self.last(F.silu(self.norm(h.float())))

@@ -25,7 +25,13 @@ def as_markdown(view: Plain) -> str:
         view: what `view.collect` made of the folder.
     """
     task = TASKS.get(view["data"]["domain"], "other")
-    return _environment().get_template("card.md").render(view=view, task=task)
+    scored = [
+        row
+        for row in view["board"]["rows"]
+        if row["role"] == "model"
+        and any(cell["value"] is not None for cell in row["scores"].values())
+    ]
+    return _environment().get_template("card.md").render(view=view, task=task, scored=scored)
 
 
 @cache

@@ -102,7 +102,7 @@ def _family(
 def _finding(entry: Plain) -> Plain:
     outcome = text(entry.get("outcome"))
     return {
-        "rule": text(entry.get("rule")),
+        "rule": text(entry.get("rule")) or "(no name)",
         "outcome": outcome if outcome in _OUTCOMES else "unknown",
         "sentence": text(entry.get("sentence")),
         "n": whole(entry.get("n")),

@@ -84,5 +84,5 @@ def _write(path: Path, data: bytes) -> Path:
         part.write_bytes(data)
         os.replace(part, path)
     finally:
-        pass
+        part.unlink(missing_ok=True)
     return path
