@@ -78,7 +78,7 @@ class Config:
     warmup: float = setting(0.2, "share of the plan over which the KL comes in", low=0.0, high=1.0)
     batch: int = setting(64, "examples a step", low=1, high=65536, scale="log")
     ema: float = setting(0.995, "decay of the parameter average", low=0.0, high=0.99999)
-    optimizer: Optimizer = setting(Optimizer(learning_rate=2e-3), "how it is stepped")
+    optimizer: Optimizer = setting(Optimizer(learning_rate=1e-3), "how it is stepped")
 
 
 Settings: TypeAlias = Config  # inside the class, `Config` is its attribute
@@ -136,7 +136,7 @@ class VAE(Family[Config]):
             components=(16, 32, 64, 128)[level],
             sample_mean=picture and space.dimensions > NOISY,
             ema=(0.995, 0.998, 0.999, 0.9995)[level],
-            optimizer=Optimizer(learning_rate=(2e-3, 1e-3, 1e-3, 5e-4)[level]),
+            optimizer=Optimizer(learning_rate=(3e-3, 1e-3, 1e-3, 5e-4)[level]),
         )
 
     def prepare(self, source: Source, *, rng: Draws) -> None:
