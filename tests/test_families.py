@@ -15,7 +15,8 @@ from likewise.core.rng import Draws
 from likewise.core.space import Categorical, Column, Continuous, Mixed, Sequence
 from likewise.nn.features import RandomNet
 from likewise.train.counting import count
-from likewise.train.loop import Job, Trainer
+from likewise.train.job import Job
+from likewise.train.loop import Trainer
 from likewise.workbench.fitting import build, steered
 from tests.toys import FAMILIES as TOYS
 from tests.toys import ToySource

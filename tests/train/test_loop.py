@@ -12,7 +12,8 @@ import torch
 from likewise.core.errors import TrainingError
 from likewise.core.records import split
 from likewise.core.rng import fold
-from likewise.train.loop import Checked, Job, Trainer
+from likewise.train.job import Checked, Job
+from likewise.train.loop import Trainer
 from tests.toys import DOMAINS, FAMILIES, ToyPoints
 
 PAIRS = [

@@ -15,7 +15,7 @@ from likewise.workbench.listen import Listener
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from likewise.train.loop import Progress
+    from likewise.train.job import Progress
 
 VERDICTS = {"release": "green", "hold": "red", "unknown": "yellow"}
 ARROWS = {"lower": "↓", "higher": "↑"}

@@ -16,7 +16,7 @@ bound of the log mass of the cell; without a step, the "bound" of the claims is 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -68,6 +68,7 @@ class Scale(NamedTuple):
     leaves: int
 
 
+@final
 class Flow(Family[FlowConfig]):
     """A coupling flow over a Continuous Space, for pictures and vectors.
 

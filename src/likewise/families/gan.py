@@ -94,7 +94,7 @@ class GAN(Family[Config]):
     Config = Config
     space: Continuous
 
-    def __init__(self, config: Config, space: Continuous, conditions: Conditions = ()) -> None:
+    def __init__(self, config: Settings, space: Space, conditions: Conditions = ()) -> None:
         super().__init__(config, space, conditions)
         self.units = Units(self.space)
         self.generator = Generator(config, self.space, conditions)

@@ -237,8 +237,8 @@ class GMM(Family[Config]):
     ) -> Generator[float, None, Mixture]:
         """A few passes, fewer if they change little; yields the objective of each."""
         previous = float("inf")
-        passes = islice(climb(rows, mixture, prior), TRIAL_PASSES)
-        for mixture, likelihood in passes:
+        for better, likelihood in islice(climb(rows, mixture, prior), TRIAL_PASSES):
+            mixture = better
             yield -likelihood
             if abs(previous + likelihood) < TRIAL_TOLERANCE * self.dimensions:
                 break

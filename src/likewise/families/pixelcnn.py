@@ -50,7 +50,7 @@ class Config:
     )
     components: int = setting(8, "logistics in a mixture", low=1, high=64)
     steering: int = setting(32, "width of the embedded conditions", low=1, high=1024, scale="log")
-    dropout: float = setting(0.1, "share of activations dropped in training", low=0.0, high=0.9)
+    dropout: float = setting(0.15, "share of channels dropped in training", low=0.0, high=0.9)
     batch: int = setting(64, "examples a step", low=1, high=4096, scale="log")
     ema: float = setting(0.99, "decay of the parameter average; 0 for none", low=0.0, high=0.99999)
     optimizer: Optimizer = setting(Optimizer(learning_rate=2e-3), "how it is stepped")
@@ -76,7 +76,8 @@ class PixelCNN(Family[Config]):
         per_example=True,
         controls=frozenset({"temperature", "guidance"}),
     )
-    Config: ClassVar[type[Config]] = Config
+    Config = Config
+    codes: Tensor
 
     def __init__(self, config: Config, space: Space, conditions: Conditions = ()) -> None:
         super().__init__(config, space, conditions)
@@ -123,20 +124,24 @@ class PixelCNN(Family[Config]):
         """A Config sized for this Space: see `Family.preset`."""
         assert isinstance(space, Categorical)
         _, height, width = _picture(space.shape)
-        wide, blocks, hidden, batch = {
-            "xs": (32, 4, 96, 64),
-            "s": (48, 7, 128, 64),
-            "m": (80, 10, 192, 64),
-            "l": (128, 14, 256, 64),
+        wide, blocks, hidden, batch, ema, rate = {
+            "xs": (24, 4, 64, 32, 0.99, 5e-3),
+            "s": (48, 7, 128, 32, 0.99, 3e-3),
+            "m": (80, 10, 192, 64, 0.999, 2e-3),
+            "l": (128, 14, 256, 64, 0.999, 1e-3),
         }[size]
-        far = max(height, width) if height > 1 else width
+        first = 2 if max(height, width) <= 12 else 3
+        whole_row = math.ceil((width - first) / blocks)
         return Config(
             width=wide,
             blocks=blocks,
+            first=first,
+            reach=max(1, min(8, whole_row)) if height == 1 else 1,
             hidden=hidden,
-            batch=batch,
-            reach=max(1, min(8, math.ceil((far - 3) / blocks))) if height == 1 else 1,
             head="categorical" if space.categories <= FEW else "logistic",
+            batch=batch,
+            ema=ema,
+            optimizer=Optimizer(learning_rate=rate),
         )
 
     def log_prob(
@@ -145,7 +150,8 @@ class PixelCNN(Family[Config]):
         """(n,) exact log mass in nats."""
         levels = x.reshape(len(x), self.channels, self.height, self.width)
         codes = self.codes[levels]  # (n, channels, h, w, code)
-        features = self._features(codes, c).permute(0, 2, 3, 1)  # (n, h, w, f)
+        e = self.embed(c, len(x), self.device)
+        features = self._features(codes, c, e).permute(0, 2, 3, 1)  # (n, h, w, f)
         total = codes.new_zeros(len(x))
         for k, channel_head in enumerate(self.channel_heads):
             before = codes[:, :k].permute(0, 2, 3, 1, 4).flatten(3)  # (n, h, w, k * code)
@@ -190,12 +196,11 @@ class PixelCNN(Family[Config]):
         """The finest float that the device has."""
         return torch.float32 if self.device.type == "mps" else torch.float64
 
-    def _features(self, codes: Tensor, c: Batch | None) -> Tensor:
-        """codes (n, channels, h, w, code) -> (n, f, h, w)."""
-        n = len(codes)
+    def _features(self, codes: Tensor, c: Batch | None, e: Tensor) -> Tensor:
+        """codes (n, channels, h, w, code), e (n, steering) -> (n, f, h, w)."""
         flat = codes.permute(0, 2, 3, 1, 4).flatten(3)  # (n, h, w, channels * code)
         flat = flat.permute(0, 3, 1, 2)  # (n, channels * code, h, w), channels last in memory
-        e = self.embed(c, n, self.device).to(codes.dtype)
+        e = e.to(codes.dtype)
         return self.stack(flat, self._place(c, e), e)
 
     def _place(self, c: Batch | None, e: Tensor) -> Tensor:
@@ -215,27 +220,26 @@ class PixelCNN(Family[Config]):
     ) -> Tensor:
         """Sample what is not known; x, known, points (n, channels, h, w) -> (n, *shape)."""
         n, dtype, x = len(x), points.dtype, x.clone()
-        e = self.embed(c, n, self.device)
-        place = self._place(c, e).expand(n, -1, -1, -1)
+        exact = copy.deepcopy(self).to(dtype).eval()
+        e = self.embed(c, n, self.device).to(dtype)
+        place = exact._place(c, e).expand(n, -1, -1, -1)
         guided = controls.guidance != 1.0 and bool(self.conditions)
         if guided:  # the second half of the rows is the unconditional model
-            without = self.embed(None, n, self.device)
-            place = torch.cat([place, self._place(None, without).expand_as(place)])
+            without = self.embed(None, n, self.device).to(dtype)
+            place = torch.cat([place, exact._place(None, without).expand_as(place)])
             e = torch.cat([e, without])
-        walk = Walk(self.stack, place, e, dtype)
-        heads = [copy.deepcopy(head).to(dtype).eval() for head in self.channel_heads]
-        codes = self.codes.to(dtype)
+        walk = Walk(exact.stack, place, e, dtype)
         for i in range(self.height):
             walk.begin()
             for j in range(self.width):
                 seen = walk.features(j)
-                for k, channel_head in enumerate(heads):
+                for k, channel_head in enumerate(exact.channel_heads):
                     masses = self.head.masses(channel_head(seen))
                     if guided:
                         masses = _guide(masses, controls.guidance)
                     chosen = _inverse(masses, points[:, k, i, j], controls.temperature)
                     x[:, k, i, j] = torch.where(known[:, k, i, j], x[:, k, i, j], chosen)
-                    code = codes[x[:, k, i, j]]  # (n, code)
+                    code = exact.codes[x[:, k, i, j]]  # (n, code)
                     seen = torch.cat([seen, code.repeat(1 + guided, 1)], dim=1)
                 walk.put(j, seen[:, self.config.width :])
         return x.reshape(n, *self.space.shape)
@@ -245,13 +249,14 @@ class PixelCNN(Family[Config]):
         """As `sample`, by the whole network once for every entry: the reference it must equal."""
         points = self._points(n, rng)
         model = copy.deepcopy(self).to(points.dtype).eval()
+        e = self.embed(c, n, self.device)
         x = torch.zeros_like(points, dtype=torch.int64)
         for i in range(self.height):
             for j in range(self.width):
                 for k, channel_head in enumerate(model.channel_heads):
                     codes = model.codes[x]
                     before = codes[:, :k, i, j].flatten(1)  # (n, k * code)
-                    seen = model._features(codes, c)[:, :, i, j]
+                    seen = model._features(codes, c, e)[:, :, i, j]
                     masses = model.head.masses(channel_head(torch.cat([seen, before], dim=1)))
                     x[:, k, i, j] = _inverse(masses, points[:, k, i, j], 1.0)
         return x.reshape(n, *self.space.shape)

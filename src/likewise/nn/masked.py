@@ -74,7 +74,7 @@ class GatedBlock(nn.Module):
         width: channels f of either stack.
         reach: of the convolutions.
         vertical: whether there is a vertical stack (a single row has none).
-        dropout: share of the gated activations dropped before the residual sum.
+        dropout: share of the gated channels dropped before the residual sum.
     """
 
     def __init__(
@@ -175,6 +175,7 @@ class Walk:
         self.blocks = [
             _BlockWalk(block, steer, self.w, self._flat(self.reach, self.f))
             for block, steer in zip(stack.blocks, steers, strict=True)
+            if isinstance(block, GatedBlock)
         ]
         self.i = -1
 
@@ -188,8 +189,6 @@ class Walk:
         place = self.place[self.i]  # (w, n, f)
         self.start = place + self.into_h_bias
         if self.into_v is None:
-            for block in self.blocks:
-                block.begin(None)
             return
         if self.i:
             row = self.past[:, self.first * self.inputs :].reshape(self.n, self.w, self.inputs)
@@ -227,10 +226,9 @@ class _BlockWalk:
             self.link = block.link.weight[:, :, 0, 0].t().to(past.dtype)
         self.start = self.for_h.expand(width, *self.for_h.shape)  # (w, n, 2 f)
 
-    def begin(self, v: Tensor | None) -> Tensor | None:
+    def begin(self, v: Tensor) -> Tensor:
         """v (w, n, f) of the row -> the next block's."""
-        if v is None or self.above is None:
-            return None
+        assert self.above is not None
         self.above.push(v.transpose(0, 1))
         wide = self.above() + self.for_v  # (w, n, 2 f)
         v = v + gate(wide.flatten(0, 1)).view(v.shape)

@@ -10,7 +10,7 @@ from torch import Tensor
 from likewise.core.condition import Batch
 from likewise.core.contract import Family, Source
 from likewise.core.rng import Draws, fold
-from likewise.train.loop import Job, Outcome, Progress
+from likewise.train.job import Job, Outcome, Progress
 
 
 class Passes:

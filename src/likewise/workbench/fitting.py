@@ -17,7 +17,8 @@ from likewise.core.rng import fold
 from likewise.core.space import Space
 from likewise.store.model import Model
 from likewise.train.counting import count
-from likewise.train.loop import Checked, Job, Outcome, Progress, Trainer
+from likewise.train.job import Checked, Job, Outcome, Progress
+from likewise.train.loop import Trainer
 from likewise.train.plan import FamilyPlan
 from likewise.workbench.data import Prepared
 

@@ -34,7 +34,8 @@ from likewise.report import report
 from likewise.store.files import read_tensors, write_bytes, write_tensors
 from likewise.store.model import Model, open_model
 from likewise.store.run import Run
-from likewise.train.loop import Checked, Job, Outcome, Trainer
+from likewise.train.job import Checked, Job, Outcome
+from likewise.train.loop import Trainer
 from likewise.train.plan import FamilyPlan, Plan, from_json, to_json
 from likewise.workbench.board import Leaderboard, make_board
 from likewise.workbench.data import Prepared, gather
@@ -146,15 +147,17 @@ class Work:
                 validate=validate,
                 watch=lambda progress: self.listener.progress(name, progress),
             )
-        except LikewiseError as error:
-            self.run.set_state(name, "failed", str(error))
-            self.listener.done(name, f"failed: {error}")
-            return stages
-        except (RuntimeError, ValueError, ArithmeticError, MemoryError) as error:
-            self.run.set_state(name, "failed", f"{type(error).__name__}: {error}")
-            self.listener.done(name, f"failed: {error}")
+        except Exception as error:  # whatever a family does, the run goes on
+            self.fail(name, error)
             return stages
         return self._keep(name, model, stages, outcomes)
+
+    def fail(self, name: str, error: BaseException) -> None:
+        """Note why a family failed; the run goes on."""
+        own = isinstance(error, LikewiseError)
+        why = str(error) if own else f"{type(error).__name__}: {error}"
+        self.run.set_state(name, "failed", why)
+        self.listener.done(name, f"failed: {why}")
 
     def _keep(
         self, name: str, model: Model, stages: tuple[FamilyPlan, ...], outcomes: list[Outcome]

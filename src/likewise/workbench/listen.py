@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from likewise.train.loop import Progress
+    from likewise.train.job import Progress
 
 
 class Listener:

@@ -14,7 +14,8 @@ from likewise.core.config import from_json
 from likewise.core.contract import SIZES, Family
 from likewise.core.space import Space
 from likewise.store.model import Model
-from likewise.train.loop import Job, Trainer
+from likewise.train.job import Job
+from likewise.train.loop import Trainer
 from likewise.train.plan import ENOUGH_STEPS, FamilyPlan
 from likewise.workbench.data import Prepared
 from likewise.workbench.fitting import build, kinds, preset, space_of, stage_plan, steered

@@ -232,10 +232,11 @@ def main_job(
         for name in counted_names:
             stages = work.plan.families.get(name) or counted_plan(work, name, share)
             work.note_plan(name, work.train(name, stages, None))
-        if any(name not in work.plan.families for name in rest):
+        if any(name not in work.plan.families and run.state(name) == "pending" for name in rest):
             _plan_rest(work, rest, clock)
         for name in rest:
-            work.note_plan(name, work.train(name, work.plan.families[name], validate))
+            if name in work.plan.families:
+                work.note_plan(name, work.train(name, work.plan.families[name], validate))
         if not run.families("done"):
             raise TrainingError(f"no family could be trained; {run.path / 'run.json'} says why.")
         trained = clock.used()
@@ -285,7 +286,11 @@ def _plan_rest(work: Work, names: list[str], clock: Clock) -> None:
         left = clock.budget * (1 - RESERVED) - clock.used()
         probing = 2.0 * (len(names) - number - 1)  # the probes that are still to come
         share = max(1.0, (left - probing) / len(names))
-        stages, n = plan_family(probe, name, share=share, evaluation=evaluation, n=plan.n)
+        try:
+            stages, n = plan_family(probe, name, share=share, evaluation=evaluation, n=plan.n)
+        except Exception as error:  # whatever a family does, the run goes on
+            work.fail(name, error)
+            continue
         families[name] = stages
         sizes.append(n)
     work.run.update(plan=to_json(replace(plan, families=families, n=min(sizes))))

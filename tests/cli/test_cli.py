@@ -1,0 +1,176 @@
+"""The command line, as a person meets it: exit codes, sentences, files, help."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+LIKEWISE = [sys.executable, "-m", "likewise.cli.main"]
+
+
+def likewise(*words, cwd, code=0, timeout=300):
+    """Run the command; the exit code is what it should be and there is never a traceback."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    done = subprocess.run(
+        [*LIKEWISE, *map(str, words)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=environment,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    assert done.returncode == code, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A small trained run of digits."""
+    folder = tmp_path_factory.mktemp("cli")
+    likewise("train", "gmm", "digits", "--steps", 3, "--out", "run", cwd=folder)
+    return folder / "run"
+
+
+def test_help_is_instant_and_shows_every_verb(tmp_path):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = likewise("--help", cwd=tmp_path)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    for verb in ("run", "data", "train", "sample", "evaluate", "audit", "report"):
+        assert f" {verb} " in done.stdout
+    assert after.ru_utime - before.ru_utime < 2.0
+
+
+def test_version(tmp_path):
+    assert likewise("--version", cwd=tmp_path).stdout.startswith("likewise 0.")
+
+
+def test_data_says_what_is_in_it(tmp_path):
+    facts = json.loads(likewise("data", "digits", "--json", cwd=tmp_path).stdout)
+    assert facts["records"] == 1797
+    assert facts["counts"]["train"] + facts["counts"]["valid"] + facts["counts"]["test"] == 1797
+    assert "1797" in likewise("data", "digits", cwd=tmp_path).stderr
+
+
+def test_samples_are_written_and_marked_as_model_made(run):
+    from likewise.store.provenance import read_png
+
+    done = likewise("sample", run, "-n", 3, "--where", "label=3", "--json", cwd=run.parent)
+    files = json.loads(done.stdout)["files"]
+    assert len(files) == 3
+    with Image.open(run.parent / files[0]) as picture:
+        assert picture.size == (8, 8)
+    mark = read_png(run.parent / files[0])
+    assert mark["family"] == "gmm"
+    assert "trainedAlgorithmicMedia" in (run.parent / files[0]).read_bytes().decode("latin-1")
+
+
+def test_a_run_is_scored_audited_and_reported_alone(run):
+    board = json.loads(likewise("evaluate", run, "--json", cwd=run.parent).stdout)
+    assert board["rows"][0]["name"] == "gmm"
+    audits = likewise("audit", run, "--family", "copier", "--json", cwd=run.parent, code=3)
+    assert json.loads(audits.stdout)["copier"]["verdict"] == "hold"
+    likewise("report", run, cwd=run.parent)
+    assert (run / "report.html").exists()
+
+
+def test_files_of_any_origin_are_scored(run):
+    likewise("sample", run, "-n", 80, "--out", "made", cwd=run.parent)
+    scores = json.loads(likewise("evaluate", "made", "digits", "--json", cwd=run.parent).stdout)
+    assert scores["fd_classifier"]["n"] == 80
+    assert scores["coverage"]["value"] > 0.1
+
+
+def test_a_training_is_not_done_twice(run):
+    before = (run / "gmm" / "model.safetensors").stat().st_mtime_ns
+    likewise("train", "gmm", "digits", "--steps", 3, "--out", "run", cwd=run.parent)
+    assert (run / "gmm" / "model.safetensors").stat().st_mtime_ns == before
+
+
+def picture(path, size=8, value=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(len(str(path)) + hash(path.name) % 1000)
+    pixels = (
+        np.full((size, size), value) if value is not None else rng.integers(0, 256, (size, size))
+    )
+    Image.fromarray(pixels.astype(np.uint8)).save(path)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["run", "digts"], 1, "did you mean 'digits'"),
+        (["run", "nowhere/"], 1, "there is no such file"),
+        (["run", "digits", "--time", "1s"], 2, "time must be at least 5s"),
+        (["run", "digits", "--time", "soon"], 2, "time must be such as 90s, 3m or 1h30m"),
+        (["run", "digits", "--families", "flwo"], 2, "did you mean 'flow'"),
+        (["run", "digits", "--tme", "3m"], 2, "No such option: --tme"),
+        (["run", "digits", "--load", "sise=8"], 2, "did you mean 'size'"),
+        (["run", "digits", "--load", "size"], 2, "--load must be of the form KEY=VALUE"),
+        (["run", "digits", "--device", "tpu"], 2, "device must be one that is here"),
+        (["run", "digits", "--plan", "nowhere"], 1, "is not a run folder"),
+        (["train", "vae", "digits", "--set", "widht=3"], 2, "setting 'widht' is unknown"),
+        (["train", "vae", "digits", "--preset", "xl"], 2, "preset 'xl' is unknown"),
+        (["sample", "nowhere"], 1, "nowhere"),
+        (["audit", "nowhere"], 1, "is not a run folder"),
+        (["report", "nowhere"], 1, "is not a run folder"),
+        (["evaluate", "nowhere"], 2, "name the real data"),
+        (["bogus"], 2, "No such command"),
+        (["run"], 2, "Missing argument"),
+    ],
+)
+def test_mistakes_are_said_in_words(words, code, sentence, tmp_path):
+    done = likewise(*words, cwd=tmp_path, code=code)
+    assert sentence in " ".join(done.stderr.split())
+    assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.name != ".lock"]
+
+
+def test_an_empty_folder_and_too_few_pictures_are_said_in_words(tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "empty" in likewise("run", "empty", cwd=tmp_path, code=1).stderr
+    picture(tmp_path / "one" / "a.png")
+    done = likewise("run", "one", cwd=tmp_path, code=1)
+    assert "at least 3 different records" in " ".join(done.stderr.split())
+    for i in range(5):
+        picture(tmp_path / "grey" / f"{i}.png", value=7)
+    done = likewise("run", "grey", cwd=tmp_path, code=1)
+    assert "got 1 among 5" in " ".join(done.stderr.split())
+
+
+def test_what_cannot_be_read_is_skipped_and_said(tmp_path):
+    for i in range(9):
+        picture(tmp_path / "mixed" / f"picture{i}.png")
+    (tmp_path / "mixed" / "zero.png").write_bytes(b"")
+    (tmp_path / "mixed" / "notes.txt").write_text("not a picture")
+    (tmp_path / "mixed" / "cut.png").write_bytes(
+        (tmp_path / "mixed" / "picture0.png").read_bytes()[:60]
+    )
+    facts = json.loads(likewise("data", "mixed", "--json", cwd=tmp_path).stdout)
+    assert facts["records"] == 9
+    assert {item["what"] for item in facts["skipped"]} == {"zero.png", "notes.txt", "cut.png"}
+    assert all(item["why"] for item in facts["skipped"])
+
+
+def test_a_run_in_use_is_refused(run):
+    from likewise.store.files import locked
+
+    with locked(run):
+        done = likewise("audit", run, cwd=run.parent, code=1)
+    assert "is in use by another process" in " ".join(done.stderr.split())
+
+
+def test_a_tampered_model_is_refused(run, tmp_path):
+    import shutil
+
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    weights = copy / "gmm" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4])
+    done = likewise("sample", copy, "-n", 2, cwd=tmp_path, code=1)
+    assert "is not the file that was saved" in " ".join(done.stderr.split())
+    assert not (copy / "samples-gmm-0").exists()
