@@ -17,7 +17,7 @@ import torch
 
 from likewise.core.rng import Draws
 from likewise.core.space import Categorical
-from likewise.families.pixelcnn import Config, PixelCNN
+from likewise.families.pixelcnn import PixelCNN
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
     space = Categorical(shape=(1, args.size, args.size), categories=args.levels)
-    config = Config(width=args.width, blocks=args.blocks, first=2, hidden=32)
+    config = PixelCNN.Config(width=args.width, blocks=args.blocks, first=2, hidden=32)
     model = PixelCNN(config, space).eval()
     with torch.no_grad():  # as sure of itself as a trained one, more than at its start
         for parameter in model.parameters():

@@ -232,6 +232,16 @@ def test_labels_steer_and_guidance_pushes_further():
     assert abs(mean(None)) < 0.25
 
 
+def test_guidance_goes_beyond_the_condition_on_a_line():
+    family = lively(DIGITS, (LABELS,))
+    x, c = Draws(0).normal(2, 1, 8, 8), labelled([0, 1])
+    with torch.no_grad():
+        free, steered = family._velocity(None)(x, 0.4), family._velocity(c)(x, 0.4)
+        assert (steered - free).abs().max() > 1e-3
+        guided = family._velocity(c, 3.0)(x, 0.4)
+    assert torch.allclose(guided, free + 3 * (steered - free), atol=1e-4)
+
+
 def test_completion_has_the_conditional_distribution():
     family, _normal = known([1.0, -0.5], COVARIANCE, steps=40)
     n = 4000

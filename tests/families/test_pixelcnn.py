@@ -11,10 +11,12 @@ from likewise.core.contract import Controls, Step
 from likewise.core.errors import DataError
 from likewise.core.rng import Draws
 from likewise.core.space import Categorical, Continuous
-from likewise.families.pixelcnn import Config, PixelCNN
+from likewise.families.pixelcnn import PixelCNN
 
 LABELS = (Labels(names=("a", "b", "c")),)
-SMALL = Config(width=8, blocks=3, first=2, hidden=12, steering=6, components=3, dropout=0.0)
+SMALL = PixelCNN.Config(
+    width=8, blocks=3, first=2, hidden=12, steering=6, components=3, dropout=0.0
+)
 
 
 def _model(shape, categories=2, conditions=(), seed=0, **changes) -> PixelCNN:

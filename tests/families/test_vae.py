@@ -94,10 +94,10 @@ def test_a_linear_vae_is_probabilistic_pca():
 @torch.no_grad()
 def test_the_bound_rises_with_draws_to_the_closed_form():
     model, truth = pca(orthogonal=False)
-    model.encoder.net.bias.data[2:] += 0.4  # a posterior that is not the exact one
+    model.encoder.net.bias.data[2:] += 0.8  # a posterior that is not the exact one
     x = torch.tensor(truth.rvs(400, random_state=0)).float()
     exact = torch.tensor(truth.logpdf(x.numpy())).float()
-    bounds = [model.log_prob(x, draws=draws).mean() for draws in (1, 4, 16, 64, 512)]
+    bounds = [model.log_prob(x, draws=draws).mean() for draws in (1, 2, 4, 8, 300)]
     assert bounds == sorted(bounds)  # the draws of a smaller number are the first of a larger
     assert all(float(bound) < float(exact.mean()) + 1e-3 for bound in bounds)
     assert float(bounds[0]) < float(exact.mean()) - 0.02
@@ -110,8 +110,8 @@ def test_a_trained_linear_vae_reaches_the_likelihood_of_pca():
     model, truth = pca()
     x = torch.tensor(truth.rvs(300, random_state=1)).float()
     fresh = build(model.config, model.space, seed=3)
-    train(fresh, x, 600, 0.03)
-    reached = float(fresh.log_prob(x, draws=16).mean())
+    train(fresh, x, 400, 0.05)
+    reached = fresh.log_prob(x, draws=100).mean().item()
     best = PCA(2).fit(x.double().numpy()).score(x.double().numpy())
     assert abs(reached - best) < 0.05
 

@@ -46,6 +46,15 @@ def test_steering_and_distant_pixels_matter():
     assert (net(changed, e) - net(x, e))[..., -1, -1].abs().max() > 1e-6
 
 
+def test_skips_carry_each_resolution_across():
+    net = awake(UNet(1, 1, size=(8, 8), widths=(8, 8), depth=1, steering=4))
+    for parameter in net.grow.parameters():
+        nn.init.zeros_(parameter)  # nothing comes up from below
+    e = Draws(1).normal(1, 4)
+    one, other = Draws(2).normal(1, 1, 8, 8), Draws(3).normal(1, 1, 8, 8)
+    assert (net(one, e) - net(other, e)).abs().max() > 1e-2
+
+
 def test_rows_do_not_meet():
     net = awake(UNet(1, 1, size=(5, 7), widths=(8, 8), depth=1, steering=4, attention=True))
     x, e = Draws(0).normal(4, 1, 5, 7), Draws(1).normal(4, 4)

@@ -61,7 +61,7 @@ class Config:
     )
     time_mean: float = setting(0.0, "of logit t; above 0 is nearer to the data", low=-3, high=3)
     time_std: float = setting(1.0, "of logit t", low=0.1, high=3.0)
-    label_dropout: float = setting(0.1, "share of rows without conditions", low=0.0, high=0.9)
+    label_dropout: float = setting(0.25, "share of rows without conditions", low=0.0, high=0.9)
     solver: str = setting("heun", "of the ordinary equation", choices=tuple(STEPPERS))
     steps: int = setting(10, "of the sampler", low=1, high=1000)
     shift: float = setting(2.0, "how much closer steps are near the data", low=0.1, high=20.0)

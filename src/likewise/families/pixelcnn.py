@@ -35,7 +35,7 @@ FEW = 32  # up to so many levels, each is coded and predicted on its own
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class PixelCNNConfig:
     """Settings of `PixelCNN`."""
 
     width: int = setting(48, "channels of the stacks", low=1, high=1024, scale="log")
@@ -57,14 +57,14 @@ class Config:
 
 
 @final
-class PixelCNN(Family[Config]):
+class PixelCNN(Family[PixelCNNConfig]):
     """A gated PixelCNN over (channels, height, width), (height, width) or (d,) of classes.
 
     A vector is a picture of one row; its entries come in their own order.
 
     Example:
         >>> space = Categorical(shape=(1, 2, 2), categories=2)
-        >>> model = PixelCNN(Config(width=4, blocks=1), space)
+        >>> model = PixelCNN(PixelCNN.Config(width=4, blocks=1), space)
         >>> model.sample(3, rng=Draws(0)).shape
         torch.Size([3, 1, 2, 2])
     """
@@ -76,10 +76,10 @@ class PixelCNN(Family[Config]):
         per_example=True,
         controls=frozenset({"temperature", "guidance"}),
     )
-    Config = Config
+    Config = PixelCNNConfig
     codes: Tensor
 
-    def __init__(self, config: Config, space: Space, conditions: Conditions = ()) -> None:
+    def __init__(self, config: PixelCNNConfig, space: Space, conditions: Conditions = ()) -> None:
         super().__init__(config, space, conditions)
         assert isinstance(space, Categorical)
         self.channels, self.height, self.width = _picture(space.shape)
@@ -120,7 +120,7 @@ class PixelCNN(Family[Config]):
         return f"it learns (channels, height, width) or (d,) entries, not shape {space.shape}"
 
     @classmethod
-    def preset(cls, size: Size, space: Space, conditions: Conditions) -> Config:
+    def preset(cls, size: Size, space: Space, conditions: Conditions) -> PixelCNNConfig:
         """A Config sized for this Space: see `Family.preset`."""
         assert isinstance(space, Categorical)
         _, height, width = _picture(space.shape)
@@ -132,7 +132,7 @@ class PixelCNN(Family[Config]):
         }[size]
         first = 2 if max(height, width) <= 12 else 3
         whole_row = math.ceil((width - first) / blocks)
-        return Config(
+        return PixelCNNConfig(
             width=wide,
             blocks=blocks,
             first=first,

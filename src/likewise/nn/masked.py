@@ -12,6 +12,8 @@ the vertical stack is computed once, and a new place costs two small matrix prod
 Shapes: n examples, h by w places, c channels, f the width of the stack, r a reach.
 """
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -173,9 +175,8 @@ class Walk:
         self.past = self._flat(self.first, self.inputs)
         steers = [steer.to(dtype) for steer in stack.steers(e)]
         self.blocks = [
-            _BlockWalk(block, steer, self.w, self._flat(self.reach, self.f))
+            _BlockWalk(cast(GatedBlock, block), steer, self.w, self._flat(self.reach, self.f))
             for block, steer in zip(stack.blocks, steers, strict=True)
-            if isinstance(block, GatedBlock)
         ]
         self.i = -1
 

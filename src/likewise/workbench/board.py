@@ -6,7 +6,7 @@ from typing import Any
 
 from likewise.core.errors import UsageError
 from likewise.core.results import Score
-from likewise.evaluate.scorecard import Row, rank
+from likewise.evaluation.scorecard import Row, rank
 from likewise.store.model import Model, open_model
 
 FLOOR = "real vs real"

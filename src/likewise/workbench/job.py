@@ -14,15 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from likewise.audit.rule import Material
-from likewise.audit.rules import audit
+from likewise.auditing.rule import Material
+from likewise.auditing.rules import audit
 from likewise.core.condition import Batch
 from likewise.core.contract import Source, Trainable
 from likewise.core.errors import LikewiseError, StoreError
 from likewise.core.results import Score, verdict
 from likewise.core.rng import fold
-from likewise.evaluate.features import FeatureSet, labels_of
-from likewise.evaluate.scorecard import (
+from likewise.evaluation.features import FeatureSet, labels_of
+from likewise.evaluation.scorecard import (
     counted,
     dimensions_of,
     excess,
@@ -30,7 +30,7 @@ from likewise.evaluate.scorecard import (
     score_samples,
 )
 from likewise.measures.kernel import kernel_distance
-from likewise.report import report
+from likewise.reporting import report
 from likewise.store.files import read_tensors, write_bytes, write_tensors
 from likewise.store.model import Model, open_model
 from likewise.store.run import Run

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from likewise.core.errors import StoreError, TrainingError, UsageError
-from likewise.evaluate.scorecard import score_samples
+from likewise.evaluation.scorecard import score_samples
 from likewise.store.files import locked
 from likewise.store.run import Run
 from likewise.train.plan import Plan, to_json

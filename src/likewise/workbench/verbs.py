@@ -241,7 +241,7 @@ def audit(model: Model, data: Any, *, seed: int = 0, **options: Any) -> Audit:
 
 def report(path: str | Path, *, with_train: bool = False) -> Path:
     """Write the report of a run folder again; returns the HTML file."""
-    from likewise.report import report as write
+    from likewise.reporting import report as write
 
     return write(Run.open(Path(path)).path, with_train=with_train)
 

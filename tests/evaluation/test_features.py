@@ -10,7 +10,7 @@ from likewise.core.contract import Step
 from likewise.core.errors import StoreError, UsageError
 from likewise.core.rng import Draws, fold, generator
 from likewise.core.space import Categorical, Column, Continuous, Mixed, Sequence
-from likewise.evaluate.features import FeatureSet
+from likewise.evaluation.features import FeatureSet
 
 LABELS = Labels(names=("low", "high"))
 SPACES = {

@@ -16,7 +16,7 @@ from likewise.core.errors import DataError, UsageError, must
 from likewise.core.results import Score
 from likewise.core.rng import fold, generator
 from likewise.core.space import Continuous, Mixed, Sequence, Space
-from likewise.evaluate.features import FeatureSet
+from likewise.evaluation.features import FeatureSet
 from likewise.measures.frechet import frechet_distance
 from likewise.measures.inception import inception_score
 from likewise.measures.kernel import kernel_distance

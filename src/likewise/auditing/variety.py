@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import torch
 
-from likewise.audit.rule import Effect, Material, Rule
+from likewise.auditing.rule import Effect, Material, Rule
 from likewise.core.rng import fold, generator
 from likewise.measures.intervals import wilson
 from likewise.measures.nearest import distance_blocks, radii

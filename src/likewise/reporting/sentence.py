@@ -4,9 +4,9 @@ Beside it stand the lines that a careful reader would ask for: ties, families th
 are held, baselines that were not beaten, and whether the best can be told from real records.
 """
 
-from likewise.report.board import score_of, ties
-from likewise.report.folder import Plain
-from likewise.report.words import EVIDENCE, RELEASE, STATES, count, listed, meaning, number
+from likewise.reporting.board import score_of, ties
+from likewise.reporting.folder import Plain
+from likewise.reporting.words import EVIDENCE, RELEASE, STATES, count, listed, meaning, number
 
 
 def verdict(board: Plain, states: list[Plain]) -> Plain:

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from torch import Tensor
 
 from likewise.core.results import Finding, Outcome
-from likewise.evaluate.features import FeatureSet
+from likewise.evaluation.features import FeatureSet
 
 ERROR = 0.05
 

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from likewise.report.board import board, score_of, worst
-from likewise.report.card import as_markdown, escaped
-from likewise.report.draw import MOST_TICKS, Axis, axis, bar, effect, labelled, panel
-from likewise.report.folder import open_folder, text
-from likewise.report.sentence import verdict
-from likewise.report.view import MOST_POINTS, collect
-from likewise.report.words import number
-from tests.report import runs
+from likewise.reporting.board import board, score_of, worst
+from likewise.reporting.card import as_markdown, escaped
+from likewise.reporting.draw import MOST_TICKS, Axis, axis, bar, effect, labelled, panel
+from likewise.reporting.folder import open_folder, text
+from likewise.reporting.sentence import verdict
+from likewise.reporting.view import MOST_POINTS, collect
+from likewise.reporting.words import number
+from tests.reporting import runs
 
 FINITE = st.floats(-1e300, 1e300)
 

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from likewise.core.errors import StoreError
-from likewise.report import report
-from likewise.report.card import as_markdown
-from likewise.report.folder import open_folder
-from likewise.report.page import as_html
-from likewise.report.view import collect
-from tests.report import runs
+from likewise.reporting import report
+from likewise.reporting.card import as_markdown
+from likewise.reporting.folder import open_folder
+from likewise.reporting.page import as_html
+from likewise.reporting.view import collect
+from tests.reporting import runs
 
 VOID = {"meta", "img", "br", "input", "link", "hr"}
 LOADING = {"src", "srcset", "data", "poster", "action", "formaction", "background", "ping"}
@@ -269,9 +269,9 @@ def test_no_run_is_said_in_words(tmp_path):
 def test_no_torch_is_imported(tmp_path):
     run = runs.whole(tmp_path)
     program = (
-        "import sys; from pathlib import Path; import likewise.report;"
+        "import sys; from pathlib import Path; import likewise.reporting;"
         "assert 'jinja2' not in sys.modules;"
-        f"likewise.report.report(Path({str(run)!r}));"
+        f"likewise.reporting.report(Path({str(run)!r}));"
         "assert not {'torch', 'numpy', 'PIL'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

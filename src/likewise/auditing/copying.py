@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from likewise.audit.rule import Effect, Material, Rule
+from likewise.auditing.rule import Effect, Material, Rule
 from likewise.measures.intervals import newcombe
 from likewise.measures.nearest import nearest
 

@@ -11,8 +11,8 @@ from likewise.core.errors import UsageError
 from likewise.core.results import Score
 from likewise.core.rng import Draws, generator
 from likewise.core.space import Categorical, Column, Continuous, Mixed, Sequence
-from likewise.evaluate.features import FeatureSet
-from likewise.evaluate.scorecard import (
+from likewise.evaluation.features import FeatureSet
+from likewise.evaluation.scorecard import (
     Row,
     counted,
     dimensions_of,

@@ -6,10 +6,10 @@
 
 from pathlib import Path
 
-from likewise.report.card import as_markdown
-from likewise.report.folder import Folder, Plain, open_folder
-from likewise.report.page import as_html
-from likewise.report.view import collect
+from likewise.reporting.card import as_markdown
+from likewise.reporting.folder import Folder, Plain, open_folder
+from likewise.reporting.page import as_html
+from likewise.reporting.view import collect
 from likewise.store.files import write_json, write_text
 
 __all__ = ["report"]

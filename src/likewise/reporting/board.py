@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from likewise.core.results import Score
-from likewise.report.folder import Plain, mapping, number, rows, text, whole
-from likewise.report.words import ROLES, meaning
+from likewise.reporting.folder import Plain, mapping, number, rows, text, whole
+from likewise.reporting.words import ROLES, meaning
 
 ORDER = ("hold", "unknown", "release")
 

@@ -6,9 +6,9 @@ import re
 from functools import cache
 from typing import Any
 
-from likewise.report import words
-from likewise.report.board import score_of
-from likewise.report.folder import Plain
+from likewise.reporting import words
+from likewise.reporting.board import score_of
+from likewise.reporting.folder import Plain
 
 TASKS = {"images": "unconditional-image-generation", "text": "text-generation"}
 _MARKS = re.compile(r"([\\`*_{}\[\]#|~!$])")
@@ -39,7 +39,7 @@ def _environment() -> Any:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("likewise.report"),
+        loader=PackageLoader("likewise.reporting"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

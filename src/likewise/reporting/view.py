@@ -8,8 +8,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from likewise.report.board import board, worst
-from likewise.report.folder import (
+from likewise.reporting.board import board, worst
+from likewise.reporting.folder import (
     SCHEMA,
     Folder,
     Plain,
@@ -21,8 +21,8 @@ from likewise.report.folder import (
     texts,
     whole,
 )
-from likewise.report.sentence import verdict
-from likewise.report.words import LIMITS, STATES
+from likewise.reporting.sentence import verdict
+from likewise.reporting.words import LIMITS, STATES
 
 MOST_SKIPPED = 50
 MOST_POINTS = 240

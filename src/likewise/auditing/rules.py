@@ -1,9 +1,9 @@
 """The audit: all rules that apply, with the errors controlled over the whole verdict."""
 
-from likewise.audit.copying import COPYING
-from likewise.audit.labels import DROPPED_CLASSES, LABEL_SHARES
-from likewise.audit.rule import ERROR, Material, Rule
-from likewise.audit.variety import COLLAPSE
+from likewise.auditing.copying import COPYING
+from likewise.auditing.labels import DROPPED_CLASSES, LABEL_SHARES
+from likewise.auditing.rule import ERROR, Material, Rule
+from likewise.auditing.variety import COLLAPSE
 from likewise.core.results import Finding
 
 RULES: tuple[Rule, ...] = (COPYING, COLLAPSE, DROPPED_CLASSES, LABEL_SHARES)

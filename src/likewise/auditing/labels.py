@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from likewise.audit.rule import Effect, Material, Rule
+from likewise.auditing.rule import Effect, Material, Rule
 from likewise.measures.intervals import wilson
 
 SMALLEST = 0.01

@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from likewise.report import draw, words
-from likewise.report.folder import Plain
+from likewise.reporting import draw, words
+from likewise.reporting.folder import Plain
 
 LARGEST_CRISP = 512
 
@@ -60,7 +60,7 @@ def _environment() -> Any:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("likewise.report"),
+        loader=PackageLoader("likewise.reporting"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
