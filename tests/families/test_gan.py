@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from likewise.core.condition import Labels
+from likewise.core.config import Optimizer
 from likewise.core.contract import SIZES, Controls, Step
 from likewise.core.rng import Draws
 from likewise.core.space import Continuous
@@ -192,13 +193,19 @@ def test_a_collapse_can_be_read_from_the_notes():
     assert "pairwise_ratio" not in alone.notes
 
 
+FAST = Optimizer(learning_rate=3e-3, beta1=0.0)
+QUICK = Config(
+    latent=8, width=64, features=64, steering=16, penalty=0.1, generator=FAST, critic=FAST
+)
+
+
 def ring(n):
     """Eight Gaussians on a circle, far from 0 and from the scale of 1."""
     torch.manual_seed(0)
     mode = torch.arange(n) % 8
     angle = mode * torch.pi / 4
     centre = 10.0 * torch.stack([angle.cos(), angle.sin()], 1) + 50.0
-    return centre + 0.5 * torch.randn(n, 2), mode
+    return centre + torch.randn(n, 2), mode
 
 
 class Rows:
@@ -216,22 +223,21 @@ class Rows:
 
 def test_no_mode_of_a_ring_is_left_out():
     x, mode = ring(1024)
-    config = Config(latent=8, width=64, depth=1, features=64)
-    model = build(config, PLANE)
+    model = build(QUICK, PLANE)
     model.prepare(Rows(x), rng=Draws(0))
     train(model, x, 400, {})
     made = model.sample(1000, rng=Draws(1))
     centres = torch.stack([x[mode == k].mean(0) for k in range(8)])
     distance, nearest = torch.cdist(made, centres).min(1)
-    shares = torch.bincount(nearest[distance < 2.0], minlength=8) / 1000
-    assert float(shares.sum()) > 0.7
-    assert float(shares.min()) > 0.03  # a fair share is 0.125
+    shares = torch.bincount(nearest[distance < 3.0], minlength=8) / 1000
+    assert float(shares.min()) > 0.04  # a fair share is 0.125
+    assert float(shares.sum()) > 0.6
 
 
 def test_labels_steer_the_generator():
     x, mode = ring(1024)
     eight = (Labels(names=tuple("01234567")),)
-    model = build(Config(latent=8, width=64, depth=1, features=64), PLANE, eight)
+    model = build(QUICK, PLANE, eight)
     model.prepare(Rows(x), rng=Draws(0))
     present = torch.ones(1024, dtype=torch.bool)
     train(model, x, 200, {"label": (mode, present)})

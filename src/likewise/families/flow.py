@@ -40,17 +40,17 @@ START = 512  # examples that the start is fitted to
 class FlowConfig:
     """Settings of a flow."""
 
-    width: int = setting(32, "channels of the coupling networks", low=4, high=1024, scale="log")
+    width: int = setting(48, "channels of the coupling networks", low=4, high=1024, scale="log")
     depth: int = setting(1, "residual blocks in a coupling network", low=0, high=16)
     steps: int = setting(3, "ActNorm, rotation, coupling at each scale", low=2, high=64)
     scales: int = setting(2, "squeezes of a picture, where its size allows", low=1, high=8)
     bins: int = setting(8, "of the splines; 0 for affine couplings", low=0, high=64)
     steering: int = setting(32, "width of the condition's vector", low=4, high=1024, scale="log")
     dropout: float = setting(0.1, "in convolutional coupling networks", low=0.0, high=0.9)
-    batch: int = setting(64, "examples a step", low=1, high=65536, scale="log")
+    batch: int = setting(96, "examples a step", low=1, high=65536, scale="log")
     ema: float = setting(0.99, "decay of the parameter average; 0 for none", low=0.0, high=0.9999)
     optimizer: Optimizer = setting(
-        Optimizer(learning_rate=2e-3, weight_decay=1e-2, warmup=0.05), "how it is stepped"
+        Optimizer(learning_rate=4e-3, weight_decay=1e-2, warmup=0.05), "how it is stepped"
     )
 
 
@@ -110,13 +110,13 @@ class Flow(Family[FlowConfig]):
         longest = max(height, width)
         scales = max(1, (longest - 1).bit_length() - 1)  # 8 -> 2, 28 -> 4, 64 -> 5
         wide, depth, steps = {
-            "xs": (32, 1, 3),
+            "xs": (48, 1, 3),
             "s": (64, 1, 4),
             "m": (96, 2, 6),
             "l": (192, 2, 8),
         }[size]
         if longest == 1:
-            wide, steps = 2 * wide, steps + 1
+            steps += 1
         slow = size in ("m", "l")
         return FlowConfig(
             width=wide,
@@ -126,7 +126,7 @@ class Flow(Family[FlowConfig]):
             steering=max(32, wide // 2),
             ema=0.999 if slow else 0.99,
             optimizer=Optimizer(
-                learning_rate=1e-3 if slow else 2e-3, weight_decay=1e-2, warmup=0.05
+                learning_rate=1e-3 if slow else 4e-3, weight_decay=1e-2, warmup=0.05
             ),
         )
 

@@ -8,7 +8,7 @@ baseline" (R3GAN), 2024. What makes it settle, with nothing that mixes the rows 
   so leaving out a part of the data is never a way to win;
 * zero-centred gradient penalties on real and on made examples, R1 and R2 (Mescheder, Geiger and
   Nowozin, "Which training methods for GANs do actually converge?", 2018);
-* networks without norms whose residual branches start silent, Adam without momentum, and
+* convolutions without norms whose residual branches start silent, Adam without momentum, and
   averaged weights;
 * differentiable augmentation of pictures (Zhao et al., 2020), for when data are few.
 

@@ -48,7 +48,7 @@ class PixelCNNConfig:
         "distribution of an entry: a softmax over levels, or a mixture over ordered cells",
         choices=("categorical", "logistic"),
     )
-    components: int = setting(8, "logistics in a mixture", low=1, high=64)
+    components: int = setting(5, "logistics in a mixture", low=1, high=64)
     steering: int = setting(32, "width of the embedded conditions", low=1, high=1024, scale="log")
     dropout: float = setting(0.15, "share of channels dropped in training", low=0.0, high=0.9)
     batch: int = setting(64, "examples a step", low=1, high=4096, scale="log")

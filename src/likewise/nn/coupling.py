@@ -189,7 +189,7 @@ class Net(nn.Module):
             ResBlock(width, width, steering, dropout) for _ in range(depth)
         )
         self.norm = nn.GroupNorm(groups(width), width)
-        self.last = zeroed(nn.Conv2d(width, outputs, 3, padding=1))
+        self.last = zeroed(nn.Conv2d(width, outputs, 1))
 
     def forward(self, x: Tensor, e: Tensor) -> Tensor:
         """x (n, inputs, h, w), e (n, steering) -> (n, outputs, h, w)."""

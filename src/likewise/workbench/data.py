@@ -58,13 +58,8 @@ def _recognise(data: Any) -> type[Domain]:
         guesses.append((kind.recognises(data), kind))
     if not guesses:
         raise DataError("no domain is installed that could read any data.")
-    best, kind = max(guesses, key=lambda pair: pair[0].sure)
-    if best.sure <= 0:
-        what = repr(data) if isinstance(data, str) else type(data).__name__
-        raise DataError(
-            f"{what} is not data that can be read: {best.why}. "
-            f"Kinds of data: {', '.join(registry.names('domains'))}."
-        )
+    # Where none is sure, the likeliest one's own refusal says best what is wrong.
+    _, kind = max(guesses, key=lambda pair: pair[0].sure)
     found: type[Domain] = kind
     return found
 

@@ -21,7 +21,7 @@ from likewise.workbench.job import COPIER, Work
 from likewise.workbench.listen import Listener
 from likewise.workbench.planning import threads
 from likewise.workbench.runs import FEATURE_STEPS, command_line, counted_plan, device_of, opened
-from likewise.workbench.verbs import plan_one
+from likewise.workbench.verbs import check_wishes, plan_one
 
 
 def train_run(
@@ -43,6 +43,7 @@ def train_run(
         raise UsageError(f"{family} is a control; it takes part in `likewise run` by itself.")
     prepared = Prepared.of(load(data, **options))
     place = device_of(device)
+    check_wishes(prepared, family, time=time, steps=steps, size=size, settings=settings)
     inputs = {
         "family": family,
         "time": time,

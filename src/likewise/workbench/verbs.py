@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from likewise.core.config import override
 from likewise.core.errors import UsageError, must
 from likewise.core.results import Finding, Score, Verdict
 from likewise.store.model import Model, open_model
@@ -198,6 +199,30 @@ def plan_one(
         probe, family, share=share, evaluation=share, n=n, size=size, changes=changes
     )
     return stages
+
+
+def check_wishes(
+    prepared: Prepared,
+    family: str,
+    *,
+    time: str | float | None,
+    steps: int | None,
+    size: str | None,
+    settings: Mapping[str, str] | None,
+) -> None:
+    """Raise UsageError or DataError for what cannot be, before anything is written."""
+    if time is not None and steps is not None:
+        raise UsageError("give either a time or a number of steps, not both.")
+    if time is not None:
+        seconds_of(time)
+    if steps is not None and steps < 1:
+        raise UsageError(must("steps", "a whole number above 0", steps))
+    classes = kinds(family)
+    if len(classes) > 1 and settings:
+        raise UsageError("settings are for single families, not for chains.")
+    space = space_of(prepared, family)
+    config = preset(classes[0], size or "xs", space, prepared.domain.conditions())
+    override(config, dict(settings or {}))
 
 
 def _code_space(kind: Any, config: Any, prepared: Prepared, seed: int) -> Any:
