@@ -14,7 +14,7 @@ import typer
 
 import likewise as lw
 from likewise.cli.main import app
-from likewise.core import registry
+from likewise.core import contract, registry
 from likewise.core.config import to_json
 from likewise.core.rng import Draws
 from likewise.core.space import Continuous
@@ -87,6 +87,14 @@ def test_commands_that_pages_show_exist(page):
     assert not wrong
 
 
+@pytest.mark.parametrize("page", PAGES, ids=title)
+def test_options_that_pages_name_alone_exist(page):
+    text = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    of_pip = {"--extra-index-url", "--index-url"}
+    known = {o for c in COMMANDS.values() for p in c.params for o in p.opts} | of_pip
+    assert set(re.findall(r"`(--?[a-z][a-z-]*)", text)) <= known | {"--help"}
+
+
 def test_a_wrong_command_would_be_found():
     assert wrong_command(["likewise", "run", "digits", "--tiem", "3m"]) == "run has no ['--tiem']"
     assert wrong_command(["likewise", "rnu", "digits"]) == "no verb rnu"
@@ -151,15 +159,36 @@ def test_the_table_of_rooms_is_true():
         assert set(re.findall(r"\w+", there)) == imported(room), f"mend the row of {room}"
 
 
-def test_the_table_of_families_is_true():
+def families():
+    """{family: (likelihood, conditions)} of the guide's table; it may leave new ones out."""
     text = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
-    rows = re.findall(
-        r"^\| `(\w+)` \| [^|]+ \| (none|bound|exact) \| (.+) \|$", text, re.MULTILINE
-    )
-    files = Path(lw.__file__).parent / "families"
-    assert {name for name, _, _ in rows} == {f.stem for f in files.glob("[a-z]*.py")}
+    row = r"^\| `(\w+)` \| [^|]+ \| (none|bound|exact) \| (.+) \|$"
+    return {name: rest for name, *rest in re.findall(row, text, re.MULTILINE)}
+
+
+def test_the_contracts_have_the_signatures_that_are_shown():
+    (page,) = (page for page in PAGES if page.name == "architecture.md")
+    shown = [
+        (kind.name, method)
+        for _, text in blocks(page, "python")
+        for kind in ast.parse(text).body
+        if isinstance(kind, ast.ClassDef)
+        for method in kind.body
+        if isinstance(method, ast.FunctionDef)
+    ]
+    assert {name for name, _ in shown} == {"Source", "Trainable", "Family", "Domain"}
+    for name, method in shown:
+        real = vars(getattr(contract, name))[method.name]
+        real = inspect.signature(getattr(real, "__func__", real))
+        words = method.args
+        every = [*words.args, *words.kwonlyargs, *([words.kwarg] if words.kwarg else [])]
+        assert [word.arg for word in every] == list(real.parameters), (name, method.name)
+
+
+def test_the_table_of_families_is_true():
+    assert {"gmm", "independent", "copier"} <= set(families())
     kinds = {0: "none", 1: "labels", 4: "all kinds"}
-    for name, density, conditions in rows:
+    for name, (density, conditions) in families().items():
         claims = registry.get("families", name).claims
         assert set(claims.density.values()) == {None if density == "none" else density}, name
         assert kinds[len(claims.conditions)] == conditions, name
@@ -168,10 +197,9 @@ def test_the_table_of_families_is_true():
 def test_the_table_of_controls_is_true():
     text = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `--(\w+)[^`]*` \| ([a-z, ]+) \| ", text, re.MULTILINE)
-    assert len(rows) == 5
-    every = [path.stem for path in (Path(lw.__file__).parent / "families").glob("[a-z]*.py")]
+    assert {control for control, _ in rows} == set(vars(contract.Controls()))
     for control, said in rows:
-        able = {f for f in every if control in registry.get("families", f).claims.controls}
+        able = {f for f in families() if control in registry.get("families", f).claims.controls}
         assert set(said.split(", ")) == able, control
 
 
@@ -198,13 +226,13 @@ def logistic(tmp_path, monkeypatch):
 
 
 def test_the_taught_family_trains_through_the_registry(logistic):
-    registry.add("families", "logistic", logistic)
+    registry.add("families", "taught", logistic)
     try:
         prepared = Prepared.of(lw.load(registry.get("domains", "images").toy()))
         config = preset(logistic, "xs", prepared.space, prepared.domain.conditions())
         plan = stage_plan(config, "xs", steps=30, seconds=None, changes={"width": "16"})
         assert isinstance(plan, FamilyPlan)
-        model, (outcome,) = fit(prepared, "logistic", (plan,), seed=0)
+        model, (outcome,) = fit(prepared, "taught", (plan,), seed=0)
         assert outcome.steps == 30
         first, last = outcome.rows[0]["loss"]["model"], outcome.rows[-1]["loss"]["model"]
         assert last < first
@@ -213,7 +241,7 @@ def test_the_taught_family_trains_through_the_registry(logistic):
         x, c = prepared.tensors("test", 8)
         assert bool((model.log_mass(x, c) < 0).all())
     finally:
-        registry.remove("families", "logistic")
+        registry.remove("families", "taught")
 
 
 def test_the_taught_density_is_the_mass_of_cells(logistic):
@@ -241,4 +269,7 @@ def test_the_taught_entry_point_is_found(logistic, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "my_package.logistic")
     assert "logistic" in registry.names("families")
-    assert registry.get("families", "logistic").__name__ == "Logistic"
+    try:
+        assert registry.get("families", "logistic").__name__ == "Logistic"
+    finally:
+        sys.modules.pop("my_package", None)

@@ -34,7 +34,7 @@ def test_activations_at_the_start_are_of_the_size_of_the_input(size, norm):
     found = []
     for module in [*encoder.modules(), *decoder.modules()]:
         if isinstance(module, torch.nn.Conv2d | torch.nn.Linear) and module.weight.any():
-            module.register_forward_hook(lambda m, x, y: found.append(float(y.std())))
+            module.register_forward_hook(lambda m, x, y: found.append(y.detach().std().item()))
     decoder(torch.randn(16, 32)), encoder(torch.randn(16, 3, *size))
     assert found
     assert min(found) > 0.01

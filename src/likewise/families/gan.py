@@ -45,7 +45,7 @@ from likewise.nn.condition import Embed
 from likewise.nn.layers import MLP
 from likewise.nn.pyramid import Decoder, Encoder, Units, latent_draws
 
-DROPPED = 0.1
+DROPPED = 0.2  # more than is usual: few steps must teach all classes without a label too
 
 
 def _adam(learning_rate: float) -> Optimizer:

@@ -50,6 +50,7 @@ class Plan:
         seconds: the budget, or None.
         threads: of this process.
         n: how many samples every row of the leaderboard is measured on.
+        samples: how many are drawn; the audit reads them all.
         features: steps of each feature net that is trained.
         families: {family: a FamilyPlan for each stage}.
         notes: what the probe found worth saying.
@@ -59,6 +60,7 @@ class Plan:
     seconds: float | None
     threads: int
     n: int
+    samples: int
     features: int
     families: Mapping[str, tuple[FamilyPlan, ...]]
     notes: tuple[str, ...] = ()

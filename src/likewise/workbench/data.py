@@ -19,6 +19,7 @@ from likewise.core.space import Space
 CHUNK = 1024
 SPLIT_SEED = 0
 MOST_SAMPLES = 5000
+AUDITED = 1000
 
 
 def load(data: Any, *, domain: str | None = None, **options: Any) -> Records:
@@ -109,6 +110,10 @@ class Prepared:
     def most_samples(self) -> int:
         """How many samples can be compared with held-out examples at equal n."""
         return min(len(self.split.valid), len(self.split.test), MOST_SAMPLES)
+
+    def audited(self) -> int:
+        """How many samples an audit should read: enough to tell small effects from none."""
+        return max(self.most_samples(), AUDITED)
 
     def view(self, family: type[Family[Any]]) -> Space | str:
         """The first view that a family can learn, or why it can learn none."""

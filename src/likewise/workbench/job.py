@@ -198,21 +198,21 @@ class Work:
     # -- samples, scores, audit -----------------------------------------------------------
 
     def samples(self, name: str) -> tuple[Tensor, Batch, float]:
-        """n samples of one family in the Space that measures read, and seconds a sample."""
+        """Samples of one family in the Space that measures read, and seconds a sample."""
         folder = self.run.folder(name)
         model = self.model(name)
-        inputs = ["samples", self._weights(name), self.plan.n, self.seed]
+        inputs = ["samples", self._weights(name), self.plan.samples, self.seed]
         file = folder / "samples" / "samples.safetensors"
         facts = self.run.fresh(folder / "samples" / "samples.json", inputs)
         if facts is None or not file.exists():
             self.listener.phase(name, "sampling")
             start = time.monotonic()
-            x, c = model.draw(self.plan.n, seed=self.seed)
+            x, c = model.draw(self.plan.samples, seed=self.seed)
             seconds = time.monotonic() - start
             write_bytes(folder / "samples" / "grid.png", self._picture(model, x, c))
             x = self._canonical(x, model)
             write_tensors(file, {"x": x, **{f"c.{k}": v for k, (v, _) in c.items()}})
-            facts = {"n": self.plan.n, "seed": self.seed, "seconds": seconds}
+            facts = {"n": self.plan.samples, "seed": self.seed, "seconds": seconds}
             self.run.keep(folder / "samples" / "samples.json", inputs, facts)
         tensors, _ = read_tensors(file)
         c = {
@@ -295,7 +295,8 @@ class Work:
         """The findings and the verdict of one family."""
         path = self.run.folder(name) / "audit.json"
         copier = self._weights(COPIER) if self.run.state(COPIER) == "done" else ""
-        inputs = ["audit", self._weights(name), self._data(), features.hashes, self.plan.n, copier]
+        size = self.plan.samples
+        inputs = ["audit", self._weights(name), self._data(), features.hashes, size, copier]
         known = self.run.fresh(path, inputs)
         if known is not None:
             return known

@@ -174,6 +174,7 @@ def _bare_plan(prepared: Prepared, families: Mapping[str, Any]) -> Plan:
         seconds=None,
         threads=torch.get_num_threads(),
         n=prepared.most_samples(),
+        samples=prepared.audited(),
         features=FEATURE_STEPS,
         families=families,
     )

@@ -258,6 +258,7 @@ def _start_plan(work: Work, names: list[str], clock: Clock) -> None:
         seconds=clock.budget,
         threads=fastest,
         n=prepared.most_samples(),
+        samples=prepared.audited(),
         features=max(20, int(FEATURE_STEPS * short)),
         families={},
     )
@@ -281,19 +282,23 @@ def _plan_rest(work: Work, names: list[str], clock: Clock) -> None:
     probe = Probe(work.prepared, seed=work.seed, device=work.device)
     plan = work.plan
     evaluation = clock.budget * RESERVED / 2 / max(1, len(names))
-    families, sizes = dict(plan.families), [plan.n]
+    families, sizes = dict(plan.families), [plan.samples]
     for number, name in enumerate(names):
         left = clock.budget * (1 - RESERVED) - clock.used()
         probing = 2.0 * (len(names) - number - 1)  # the probes that are still to come
         share = max(1.0, (left - probing) / len(names))
         try:
-            stages, n = plan_family(probe, name, share=share, evaluation=evaluation, n=plan.n)
+            stages, n = plan_family(
+                probe, name, share=share, evaluation=evaluation, n=plan.samples
+            )
         except Exception as error:  # whatever a family does, the run goes on
             work.fail(name, error)
             continue
         families[name] = stages
         sizes.append(n)
-    work.run.update(plan=to_json(replace(plan, families=families, n=min(sizes))))
+    least = min(sizes)
+    plan = replace(plan, families=families, n=min(plan.n, least), samples=least)
+    work.run.update(plan=to_json(plan))
 
 
 def replayed(path: Path) -> dict[str, Any]:

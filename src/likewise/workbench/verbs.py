@@ -171,18 +171,11 @@ def plan_one(
     device: str,
 ) -> tuple[FamilyPlan, ...]:
     """The plan of one family by time or by steps."""
-    if time is not None and steps is not None:
-        raise UsageError("give either a time or a number of steps, not both.")
-    if steps is not None and steps < 1:
-        raise UsageError(must("steps", "a whole number above 0", steps))
+    check_wishes(prepared, family, time=time, steps=steps, size=size, settings=settings)
     classes = kinds(family)
     space = space_of(prepared, family)
     counted = all(kind.claims.learning == "counting" for kind in classes)
     if steps is not None or counted:
-        if len(classes) > 1 and settings:
-            raise UsageError(
-                "settings are for single families; train the stages of a chain alone."
-            )
         conditions = prepared.domain.conditions()
         chosen = [preset(kind, size or "s", space, conditions) for kind in classes[:1]]
         plans = [stage_plan(chosen[0], size or "s", steps=steps, seconds=None, changes=settings)]
@@ -322,6 +315,7 @@ def _bench(
             seconds=None,
             threads=torch.get_num_threads(),
             n=prepared.most_samples(),
+            samples=prepared.audited(),
             features=FEATURE_STEPS,
             families={},
         )
