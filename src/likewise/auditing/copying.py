@@ -3,9 +3,9 @@
 For an example s, let r(s) = d(s, train) / (d(s, train) + d(s, held out)), with d the distance to
 the nearest record. A generator that knows the distribution but no record has the same r as
 records it never saw; smooth or typical samples are near to both sides alike; a copy has r near 0.
-A sample counts as a near-copy if its r is below what only 1 % of never-trained records reach, and
-the effect is the share of near-copies beyond that. Cannot see copies that were moved or
-recoloured.
+A sample counts as a near-copy if its r lies a fifth below what only 1 % of never-trained records
+reach, and the effect is the share of near-copies among the samples beyond that share among
+never-trained records. Cannot see copies that were moved or recoloured.
 """
 
 from dataclasses import replace
@@ -18,12 +18,13 @@ from likewise.measures.intervals import newcombe
 from likewise.measures.nearest import nearest
 
 RARE = 0.01
+CLEARLY = 0.8
 MATTERS = 0.05
 
 
 def _effect(material: Material, level: float) -> Effect:
     known, samples = _ratios(material)
-    cut = float(known.quantile(RARE))
+    cut = CLEARLY * float(known.quantile(RARE))
     copies, base = int((samples < cut).sum()), int((known < cut).sum())
     n, m = len(samples), len(known)
     low, high = newcombe(copies, n, base, m, level)
@@ -33,8 +34,8 @@ def _effect(material: Material, level: float) -> Effect:
         high=high,
         matters=MATTERS,
         sentence=(
-            f"{copies} of {n} samples are as near to a training record as {base} of {m} records "
-            f"that were never trained on."
+            f"{copies} of {n} samples are suspiciously near to a training record, and {base} of "
+            f"{m} records that were never trained on."
         ),
         n=n,
         evidence={"near_copies": copies, "ratio_below": cut},

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from likewise.auditing.rule import Effect, Material, Rule
+from likewise.core.rng import fold, generator
 from likewise.measures.intervals import wilson
 
 SMALLEST = 0.01
@@ -91,26 +92,35 @@ def _shifted(material: Material, level: float) -> Effect:
 
 def _without_a_class(material: Material) -> Material:
     """Never-trained records without the most common class, filled up with the others."""
-    found = _named(material, material.test)
+    new = torch.cat([material.valid, material.test])
+    found = _named(material, new)
     rows = (found != found.mode().values).nonzero().flatten()
-    again = rows[torch.arange(len(material.test)) % max(1, len(rows))]
-    return replace(material, samples=material.test[again])
+    return _again(material, new[rows])
 
 
 def _crowded(material: Material) -> Material:
     """Never-trained records of which half are of the most common class."""
-    found = _named(material, material.test)
-    rows = (found == found.mode().values).nonzero().flatten()
-    crowd = rows[torch.arange(len(material.test)) % len(rows)]
-    keep = torch.arange(len(material.test)) % 2 == 0
-    return replace(
-        material, samples=material.test[torch.where(keep, torch.arange(len(found)), crowd)]
-    )
+    new = torch.cat([material.valid, material.test])
+    found = _named(material, new)
+    crowd = new[found == found.mode().values]
+    crowd = crowd[torch.arange(len(new)) % len(crowd)]
+    return _again(material, torch.cat([new, crowd]))
 
 
 def _real(material: Material) -> Material:
     """Never-trained records."""
-    return replace(material, samples=torch.cat([material.valid, material.test]))
+    return _again(material, torch.cat([material.valid, material.test]))
+
+
+def _again(material: Material, records: Tensor) -> Material:
+    """Material whose samples are these records, over and over, as many as the real samples."""
+    if not len(records):
+        return replace(material, samples=material.test)
+    order = torch.randperm(
+        len(records), generator=generator(fold(material.seed, "audit", "labels"))
+    )
+    rows = order[torch.arange(len(material.samples)) % len(records)]
+    return replace(material, samples=records[rows])
 
 
 DROPPED_CLASSES = Rule(

@@ -61,7 +61,8 @@ def count(
                 losses = {"model": objective}
                 watch(Progress(outcome.steps, job.steps, outcome.seconds, losses))
             late = job.seconds is not None and outcome.seconds > job.seconds
-            if outcome.steps >= job.steps or late:
+            last = job.shorten[1] if job.shorten else job.steps
+            if outcome.steps >= last or (late and not job.shorten):
                 outcome.shorten = (outcome.steps, outcome.steps)
                 break
     except KeyboardInterrupt:

@@ -219,10 +219,13 @@ class Trainer:
         if self.job.shorten is not None:
             if self.step >= self.job.shorten[0]:
                 self._shorten(self.job.shorten[1])
-        elif self.job.seconds is not None and self.step >= min(20, self.steps // 10):
-            pace = ranks.agree(self.outcome.seconds) / self.step
-            if self.step < self.steps and pace * self.steps > 1.1 * self.job.seconds:
-                self._shorten(max(self.step + 1, int(self.job.seconds / pace)))
+        elif self.job.seconds is not None and self.step < self.steps:
+            used = ranks.agree(self.outcome.seconds)
+            pace = used / self.step
+            late = pace * self.steps > 1.1 * self.job.seconds
+            if late and used > self.job.seconds / 2:  # earlier, the pace is not to be trusted
+                left = max(1.0, (self.job.seconds - used) / pace)
+                self._shorten(min(self.steps, self.step + int(left)))
 
     def _shorten(self, steps: int) -> None:
         self.outcome.shorten = (self.step, steps)

@@ -29,6 +29,7 @@ from likewise.workbench.planning import Probe, cores, plan_family, threads
 
 FEATURE_STEPS = 300
 COUNTED_DRAWS = 8
+EVALUATION = 0.8  # of the reserved time; the rest is for features, audit and report
 
 
 def device_of(name: str) -> str:
@@ -281,7 +282,7 @@ def _plan_rest(work: Work, names: list[str], clock: Clock) -> None:
     work.listener.phase("", "measuring this machine")
     probe = Probe(work.prepared, seed=work.seed, device=work.device)
     plan = work.plan
-    evaluation = clock.budget * RESERVED / 2 / max(1, len(names))
+    evaluation = clock.budget * RESERVED * EVALUATION / max(1, len(names))
     families, sizes = dict(plan.families), [plan.samples]
     for number, name in enumerate(names):
         left = clock.budget * (1 - RESERVED) - clock.used()
