@@ -23,6 +23,9 @@ BUT = {("reporting", room) for room in ("nn", "families", "domains", "train", "m
     ("reporting", "evaluation"), ("reporting", "auditing"), ("families", "store"),
     ("domains", "nn"), ("measures", "train"), ("train", "measures"), ("store", "nn"),
     ("nn", "store"),
+    *((room, other) for room in ("train", "measures", "evaluation", "auditing")
+      for other in ("families", "domains")),
+    ("measures", "train"), ("evaluation", "train"), ("auditing", "train"),
 }  # fmt: skip
 
 

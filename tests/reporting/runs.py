@@ -113,7 +113,7 @@ def whole(run: Path) -> Path:
     states["ebm"] = {"state": "pending"}
     write(run / "run.json", _run(states))
     write(run / "leaderboard.json", _leaderboard())
-    png(run / "real.png", shift=3)
+    png(run / "private" / "held-out.png", shift=3)
     png(run / "private" / "nearest.png", shift=9)
     for at, name in enumerate(trained):
         _family(run / name, name, shift=at)
@@ -247,7 +247,7 @@ def _family(place: Path, name: str, *, shift: int) -> None:
     write(place / "audit.json", {"schema": 1, "name": name, "verdict": verdict, "findings": found})
     write(place / "scorecard.json", {"schema": 1, "name": name, "scores": _scores(name)})
     config = {"width": 64, "ema": 0.9999, "batch": 128, "optimizer": {"rate": 0.001}}
-    write(place / "config.json", {"family": name, "config": config})
+    write(place / "config.json", {"stages": [{"family": name, "config": config}]})
     if name not in {"independent", "copier"}:
         parts = ("generator", "critic") if name == "gan" else ("model",)
         text = log(900, start=80.0 if name == "flow" else 2.6, end=0.7, parts=parts)

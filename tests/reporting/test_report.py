@@ -215,7 +215,7 @@ def test_what_could_not_be_read_is_named(broken):
     [
         "run.json",
         "leaderboard.json",
-        "real.png",
+        "private/held-out.png",
         "flow",
         "flow/scorecard.json",
         "flow/audit.json",

@@ -155,7 +155,9 @@ def _show_board(board: Leaderboard) -> None:
     else:
         row = next(row for row in board.rows if row["name"] == best)
         out.print(f"best: [bold]{escape(best)}[/], which {RESULT[row['verdict']]}")
-    out.print(f"report: [bold]{escape(str(board.path / 'report.html'))}[/]")
+    page = board.path / "report.html"
+    if page.exists():
+        out.print(f"report: [bold]{escape(str(page))}[/]")
 
 
 def _show_audits(audits: Mapping[str, Mapping[str, Any]]) -> None:

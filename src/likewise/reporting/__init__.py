@@ -20,11 +20,11 @@ def report(run: Path, *, with_train: bool = False) -> Path:
 
     `run/report.html`, `run/README.md` and `run/report.json` hold no training record and may be
     passed on. With `with_train` the page is also written to `run/private/report.html`, there with
-    the samples that were withheld and the pictures of `run/private`, and that path is returned.
+    the samples that were withheld and the real records of `run/private`; that path is returned.
 
     Args:
         run: the folder of a run; what is missing or damaged in it is named on the page.
-        with_train: whether to write the page that shows training records.
+        with_train: whether to write the page that shows real records, training records among them.
 
     Raises:
         StoreError: there is no run in that folder, or a file cannot be written.

@@ -51,7 +51,6 @@ def collect(folder: Folder) -> Plain:
         "verdict": verdict(table, families),
         "board": table,
         "families": families,
-        "real": folder.picture("real.png"),
         "data": _data(data),
         "budget": number(mapping(run.get("budget")).get("seconds")) or table["budget"],
         "plan": _plan(mapping(run.get("plan"))),
@@ -86,8 +85,7 @@ def _family(
     return {
         "name": name,
         "role": row["role"] if row else "",
-        "family": text(config.get("family")),
-        "settings": flat(config.get("config")),
+        "settings": _settings(config),
         "state": said if said in STATES else known,
         "why": text(state.get("why")) or skipped.get(name, ""),
         "seconds": number(state.get("seconds")),
@@ -96,6 +94,18 @@ def _family(
         "verdict": worst(row["verdict"] if row else "", text(audit.get("verdict"))),
         "findings": [_finding(entry) for entry in rows(audit.get("findings"))],
         "curves": _curves(folder.log(f"{name}/log.jsonl")),
+    }
+
+
+def _settings(config: Plain) -> Plain:
+    """The settings of a family, or of each stage of a chain with the stage's name before."""
+    stages = rows(config.get("stages"))
+    if len(stages) == 1:
+        return flat(stages[0].get("config"))
+    return {
+        f"{text(stage.get('family'))}: {name}": value
+        for stage in stages
+        for name, value in flat(stage.get("config")).items()
     }
 
 

@@ -33,6 +33,7 @@ from likewise.store.files import digest, read_json, read_tensors, write_json, wr
 
 SCHEMA = 1
 BATCH = 256
+GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 @dataclass
@@ -72,7 +73,7 @@ class Model:
         Args:
             n: how many.
             where: what they should be, such as {"label": 3}; labels that are not named are
-                drawn with their shares in the training data.
+                dealt in their shares in the training data.
             seed: of the samples.
             controls: temperature, guidance and the like; only those the family honours.
 
@@ -131,7 +132,7 @@ class Model:
     def conditions(
         self, n: int, where: Mapping[str, Any] | None = None, *, seed: int = 0, start: int = 0
     ) -> Batch:
-        """The conditions of n samples: those asked for, and labels drawn with their shares."""
+        """The conditions of n samples: those asked for, and labels dealt in their shares."""
         kinds = {condition.name for condition in self.family.conditions}
         for name in where or {}:
             if name not in kinds:
@@ -140,10 +141,8 @@ class Model:
         c = dict(self.domain.condition(where, n)) if where else {}
         for condition in self.family.conditions:
             if isinstance(condition, Labels) and condition.name not in c:
-                shares = torch.tensor(self.shares[condition.name], dtype=torch.float64)
-                rng = Draws(fold(seed, "condition", condition.name), start)
-                drawn = rng.categorical(shares.log().expand(n, -1))
-                c[condition.name] = (drawn, torch.ones(n, dtype=torch.bool))
+                dealt = _deal(self.shares[condition.name], n, start, seed=seed)
+                c[condition.name] = (dealt, torch.ones(n, dtype=torch.bool))
         return c
 
     def log_mass(
@@ -249,6 +248,20 @@ def open_model(folder: Path, *, device: str = "cpu") -> Model:
         raise StoreError(f"{folder} is damaged ({type(error).__name__}: {error}).") from error
     family.to(device).eval()
     return Model(config["name"], family, domain, shares, config["facts"])
+
+
+def _deal(shares: tuple[float, ...], n: int, start: int, *, seed: int) -> Tensor:
+    """(n,) labels in their shares: evenly spread over any run of samples, not just on average.
+
+    Sample i takes the label at the point frac(u + i * golden ratio) of the stacked shares (Weyl's
+    sequence), so the label of sample i depends on (seed, i) alone.
+    """
+    first = Draws(fold(seed, "labels")).uniform(1).double()
+    places = torch.arange(start, start + n, dtype=torch.float64)
+    points = (first + places * GOLDEN) % 1.0
+    stacked = torch.tensor(shares, dtype=torch.float64).cumsum(dim=0)
+    labels = torch.searchsorted(stacked / stacked[-1], points, right=True)
+    return labels.clamp(max=len(shares) - 1)
 
 
 def _stage(data: Mapping[str, Any]) -> Family[Any]:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from likewise.auditing.copying import closest
 from likewise.auditing.rule import Material
 from likewise.auditing.rules import audit
 from likewise.core.condition import Batch
@@ -22,13 +23,7 @@ from likewise.core.errors import LikewiseError, StoreError
 from likewise.core.results import Score, verdict
 from likewise.core.rng import fold
 from likewise.evaluation.features import FeatureSet, labels_of
-from likewise.evaluation.scorecard import (
-    counted,
-    dimensions_of,
-    excess,
-    score_likelihood,
-    score_samples,
-)
+from likewise.evaluation.scorecard import excess, score_samples
 from likewise.measures.kernel import kernel_distance
 from likewise.reporting import report
 from likewise.store.files import read_tensors, write_bytes, write_tensors
@@ -41,10 +36,12 @@ from likewise.workbench.board import Leaderboard, make_board
 from likewise.workbench.data import Prepared, gather
 from likewise.workbench.fitting import fit, kinds
 from likewise.workbench.listen import Listener
+from likewise.workbench.scoring import likelihood, reconstruction
 
 FLOOR = "real vs real"
 COPIER = "copier"
 SHOWN = 64
+PAIRS = 16
 
 
 class Work:
@@ -234,11 +231,18 @@ class Work:
         real, _ = self.prepared.tensors("test")
         model = self.model(name)
         label = labels_of(model.family.conditions)
-        asked = c[label.name][0] if label is not None and label.name in c else None
-        scores = score_samples(x, real, features, n=self.plan.n, labels=asked, seed=self.seed)
-        scores["nll"] = self._likelihood(name, model)
+        n = self.plan.n
+        asked = c[label.name][0][:n] if label is not None and label.name in c else None
+        scores = score_samples(x[:n], real, features, n=n, labels=asked, seed=self.seed)
+        stages = self.plan.families.get(name)
+        draws = stages[0].draws if stages else 1
+        scores["nll"] = likelihood(self.prepared, model, draws=draws, seed=self.seed)
         if model.family.claims.latent:
-            scores["reconstruction"] = self._reconstruction(model)
+            scores["reconstruction"], again, conditions = reconstruction(self.prepared, model)
+            write_bytes(
+                self.run.path / "private" / f"{name}-reconstruction.png",
+                self._picture(model, again, conditions),
+            )
         facts = {
             "name": name,
             "role": model.family.claims.role,
@@ -248,40 +252,6 @@ class Work:
             "scores": {key: score.to_json() for key, score in scores.items()},
         }
         return self.run.keep(path, inputs, facts)
-
-    def _likelihood(self, name: str, model: Model) -> Score:
-        """Bits per dimension of held-out examples, or why there are none."""
-        space = model.family.space
-        claim = model.family.claims.density.get(type(space))
-        if claim is None:
-            blank = Score(value=None, unit="bits/dim", better="lower", n=0)
-            return replace(blank, why=f"{name} has no density")
-        x, c = self.prepared.tensors("test", None, space)
-        stages = self.plan.families.get(name)
-        draws = stages[0].draws if stages else 1
-        seed = fold(self.seed, "density")
-        values = model.log_mass(x, c, seed=seed, draws=draws)
-        score = score_likelihood(
-            values, dimensions_of(space, x), comparable=counted(space), bound=claim == "bound"
-        )
-        return (
-            replace(score, how=f"{score.how}; {draws} noise draws") if claim == "bound" else score
-        )
-
-    def _reconstruction(self, model: Model) -> Score:
-        """Root mean squared difference of held-out examples and their decoded codes."""
-        x, c = self.prepared.tensors("test", self.plan.n, model.family.space)
-        blank = Score(value=None, unit="of the value's scale", better="lower", n=len(x))
-        if x.dtype != torch.float32 or bool(x.isnan().any()):
-            return replace(blank, why="reconstruction is measured on numbers only")
-        known = {k: v for k, v in c.items() if k in {f.name for f in model.family.conditions}}
-        x = x.to(model.family.device)
-        with torch.no_grad():
-            again = model.family.decode(model.family.encode(x, known), known)
-        picture = self._picture(model, again.cpu(), c)
-        write_bytes(self.run.path / "private" / f"{model.name}-reconstruction.png", picture)
-        value = float((again - x).square().mean().sqrt())
-        return replace(blank, value=value, how="root mean square over held-out examples")
 
     def floor(self, features: FeatureSet) -> dict[str, Score]:
         """Real against real: valid examples scored as if they were samples."""
@@ -302,7 +272,9 @@ class Work:
             return known
         x, _, _ = self.samples(name)
         self.listener.phase(name, "auditing")
-        findings = audit(self._material(x, features))
+        material = self._material(x, features)
+        findings = audit(material)
+        self._show_closest(name, material)
         facts = {
             "name": name,
             "verdict": verdict(findings),
@@ -310,6 +282,14 @@ class Work:
             "findings": [finding.to_json() for finding in findings],
         }
         return self.run.keep(path, inputs, facts)
+
+    def _show_closest(self, name: str, material: Material) -> None:
+        """Private evidence: the samples that most look like copies, each with its neighbour."""
+        rows, matches = closest(material, min(PAIRS, len(material.samples)))
+        pairs = torch.stack([material.samples[rows], material.train[matches]], dim=1)
+        shown = self.prepared.domain.decode(pairs.flatten(0, 1), self.prepared.space)
+        path = self.run.path / "private" / f"{name}-nearest.png"
+        write_bytes(path, self.prepared.domain.show(shown))
 
     def _material(self, samples: Tensor, features: FeatureSet) -> Material:
         train, c = self.prepared.tensors("train")

@@ -16,7 +16,14 @@ import torch
 
 from likewise import __version__
 from likewise.core import registry
-from likewise.core.errors import DataError, StoreError, TrainingError, UsageError, must
+from likewise.core.errors import (
+    DataError,
+    LikewiseError,
+    StoreError,
+    TrainingError,
+    UsageError,
+    must,
+)
 from likewise.store.files import digest, locked
 from likewise.store.run import Run
 from likewise.train.plan import RESERVED, FamilyPlan, Plan, from_json, to_json
@@ -183,15 +190,22 @@ def families_for(
     able: list[str] = []
     skipped: dict[str, str] = {}
     always = []
-    for name in wanted or registry.names("families"):
-        for kind in kinds(name):
-            if kind.claims.role == "control" and wanted:
-                raise UsageError(f"{name} is a control; it takes part by itself.")
+    loaded = []
     for name in registry.names("families"):
-        role = _role(name)
+        try:
+            role = _role(name)
+        except UsageError:
+            raise
+        except LikewiseError as error:  # a broken file takes nobody else down
+            skipped[name] = str(error)
+            continue
+        loaded.append(name)
         if role in ("baseline", "control"):
             always.append(name)
-    for name in dict.fromkeys([*(wanted or registry.names("families")), *always]):
+    for name in wanted or ():
+        if any(kind.claims.role == "control" for kind in kinds(name)):
+            raise UsageError(f"{name} is a control; it takes part by itself.")
+    for name in dict.fromkeys([*(wanted or loaded), *always]):
         view = prepared.view(kinds(name)[0])
         if isinstance(view, str):
             if wanted and name in wanted:
@@ -311,4 +325,9 @@ def replayed(path: Path) -> dict[str, Any]:
     run = Run.open(path)
     if "plan" not in run.data:
         raise StoreError(f"{path} has no plan yet: its run did not come so far.")
-    return to_json(from_json(run.data["plan"]))
+    plan = from_json(run.data["plan"])
+    families = {
+        name: tuple(replace(stage, seconds=None) for stage in stages)
+        for name, stages in plan.families.items()
+    }
+    return to_json(replace(plan, families=families))  # by steps alone: no clock may shorten it
