@@ -146,7 +146,7 @@ def report_job(run: Path, *, with_train: bool) -> None:
 
 def _show_board(board: Leaderboard) -> None:
     out = console()
-    out.print(board_table(board.data))
+    out.print(board_table(board.data, out.width))
     for item in board.data["skipped"]:
         out.print(f"[yellow]skipped[/] {escape(item['name'])}: {escape(item['why'])}")
     best = board.data["best"]

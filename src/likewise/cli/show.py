@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 VERDICTS = {"release": "green", "hold": "red", "unknown": "yellow"}
 ARROWS = {"lower": "↓", "higher": "↑"}
+WIDE = 100
 
 
 def console() -> Console:
@@ -118,38 +119,41 @@ def number(value: Any) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def board_table(data: Mapping[str, Any]) -> Table:
-    """A leaderboard as a table that fits 80 columns."""
+def board_table(data: Mapping[str, Any], width: int = 80) -> Table:
+    """A leaderboard as a table that fits a terminal of `width` columns."""
     headline = data["headline"]
-    table = Table(title=None, show_edge=False, pad_edge=False)
-    table.add_column("family", no_wrap=True)
-    unit: Mapping[str, Any] = next(
+    table = Table(show_edge=False, pad_edge=False)
+    score: Mapping[str, Any] = next(
         (r["scores"][headline] for r in data["rows"] if headline in r["scores"]), {}
     )
-    arrow = ARROWS.get(unit.get("better", ""), "")
-    table.add_column(f"{headline} {arrow}", justify="right")
-    table.add_column("95 %", justify="right")
-    table.add_column("excess ↓", justify="right")
-    table.add_column("bits/dim ↓", justify="right")
-    table.add_column("coverage ↑", justify="right")
-    table.add_column("train s", justify="right")
-    table.add_column("verdict")
+    table.add_column("family", no_wrap=True)
+    table.add_column(f"{headline} {ARROWS.get(score.get('better', ''), '')}", justify="right")
+    table.add_column("95 %", justify="right", no_wrap=True)
+    table.add_column("excess ↓", justify="right", no_wrap=True)
+    table.add_column("bits/dim ↓", justify="right", no_wrap=True)
+    if width >= WIDE:
+        table.add_column("coverage ↑", justify="right", no_wrap=True)
+        table.add_column("train s", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
     for row in data["rows"]:
-        table.add_row(*_cells(row, headline), style=_style(row, data["best"]))
+        cells = _cells(row, headline)
+        shown = cells if width >= WIDE else [*cells[:5], cells[-1]]
+        table.add_row(*shown, style=_style(row, data["best"]))
     return table
 
 
 def _cells(row: Mapping[str, Any], headline: str) -> list[str]:
     scores = row["scores"]
     main = scores.get(headline, {})
+    low, high = main.get("low"), main.get("high")
     verdict = "" if row["role"] == "floor" else row["verdict"]
     colour = VERDICTS.get(verdict, "")
-    nll = scores.get("nll", {})
+    nll, share = scores.get("nll", {}), scores.get("excess", {}).get("value")
     return [
         escape(row["name"]),
         number(main.get("value")),
-        f"{number(main.get('low'))} to {number(main.get('high'))}",
-        number(scores.get("excess", {}).get("value")),
+        "-" if low is None else f"{number(low)} – {number(high)}",
+        "-" if share is None else f"{share:.1%}",
         number(nll.get("value")) if nll.get("unit") == "bits/dim" else "-",
         number(scores.get("coverage", {}).get("value")),
         number(row["seconds"]),
