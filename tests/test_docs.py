@@ -90,7 +90,7 @@ def test_commands_that_pages_show_exist(page):
 @pytest.mark.parametrize("page", PAGES, ids=title)
 def test_options_that_pages_name_alone_exist(page):
     text = BLOCK.sub("", page.read_text(encoding="utf-8"))
-    of_pip = {"--extra-index-url", "--index-url"}
+    of_pip = {"--extra-index-url", "--index-url", "-c"}
     known = {o for c in COMMANDS.values() for p in c.params for o in p.opts} | of_pip
     assert set(re.findall(r"`(--?[a-z][a-z-]*)", text)) <= known | {"--help"}
 
