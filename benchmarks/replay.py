@@ -44,9 +44,7 @@ def main() -> None:
         samples = "samples/samples.safetensors"
         verdicts = [
             same_tensors(one / "model.safetensors", other / "model.safetensors"),
-            same_tensors(
-                one / "samples/samples.safetensors", other / "samples/samples.safetensors"
-            ),
+            same_tensors(one / samples, other / samples),
             same_json(one / "scorecard.json", other / "scorecard.json"),
             same_json(one / "audit.json", other / "audit.json"),
         ]
