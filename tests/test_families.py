@@ -318,6 +318,47 @@ def test_evaluation_is_deterministic_and_activations_start_sane(name, space):
     assert not sizes or max(sizes.values()) > 0.01
 
 
+TINY = {
+    "picture": Continuous(shape=(1, 1, 2), low=-1.0, high=1.0, step=1.0),
+    "levels": Categorical(shape=(1, 1, 2), categories=3),
+}
+
+
+def with_masses(name, space):
+    kind = family_of(name)
+    if space not in TINY or kind.refuses(TINY[space]):
+        return False
+    return kind.claims.density[type(TINY[space])] is not None
+
+
+@pytest.mark.parametrize(("name", "space"), [case for case in CASES if with_masses(*case)])
+def test_the_masses_of_all_cells_sum_to_one_or_less(name, space):
+    tiny = TINY[space]
+    family = make(name, tiny)
+    data = tiny_source(tiny)
+    if family.claims.learning == "counting":
+        count(family, data, Job(name=name, steps=20, batch=30))
+    else:
+        Trainer(family, data, Job(name=name, steps=10, batch=15)).run()
+    cells = data.x.new_tensor(list(itertools.product([0, 1, 2], repeat=2))).reshape(9, 1, 1, 2)
+    cells = cells - 1 if isinstance(tiny, Continuous) else cells
+    mass = family.log_prob(cells, rng=Draws(0), draws=256).detach().double().exp()
+    if family.claims.density[type(tiny)] == "bound":
+        assert float(mass.sum()) < 1.05  # the noise of the draws
+        return
+    assert abs(float(mass.sum()) - 1) < 1e-4
+    drawn = family.sample(4000, None, rng=Draws(1))
+    shares = (drawn[:, None] == cells[None]).flatten(2).all(dim=2).double().mean(dim=0)
+    torch.testing.assert_close(shares, mass, atol=0.04, rtol=0)
+
+
+def tiny_source(space):
+    rows = Draws(3).integers(3, 30, 1, 1, 2)
+    x = rows.float() - 1 if isinstance(space, Continuous) else rows
+    c = {"label": (torch.arange(30) % 2, torch.ones(30, dtype=torch.bool))}
+    return ToySource(x, c, space, (LABELS,))
+
+
 @pytest.mark.parametrize(("name", "space"), [c for c in CASES if c[1] == "words"])
 def test_sequences_sum_to_one(name, space):
     family = trained(name, space)

@@ -172,7 +172,7 @@ def test_a_training_that_never_was_finite_is_an_error_that_says_what_to_do():
     with torch.no_grad():
         model.log_scale.fill_(math.nan)
     with pytest.raises(
-        TrainingError, match=r"weights were not finite at step .* Lower its learning"
+        TrainingError, match=r"weights or losses were not finite up to step .* Lower its"
     ):
         Trainer(model, source, Job(name="toy", steps=12, batch=16)).run()
 

@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from likewise.cli.show import Terminal, board_table, console, number, say_json, scores_table
 from likewise.core.errors import UsageError
+from likewise.core.results import Score
 from likewise.workbench import verbs
 from likewise.workbench.board import Leaderboard
 from likewise.workbench.repeat import audit_run, evaluate_files, evaluate_run, train_run
@@ -155,9 +156,25 @@ def _show_board(board: Leaderboard) -> None:
     else:
         row = next(row for row in board.rows if row["name"] == best)
         out.print(f"best: [bold]{escape(best)}[/], which {RESULT[row['verdict']]}")
+        tied = _tied(board, row)
+        if tied:
+            out.print(f"tied with it, their intervals overlap: {escape(', '.join(tied))}")
     page = board.path / "report.html"
     if page.exists():
         out.print(f"report: [bold]{escape(str(page))}[/]")
+
+
+def _tied(board: Leaderboard, best: Mapping[str, Any]) -> list[str]:
+    """The other models whose interval of the headline overlaps with the best one's."""
+    score = Score(**best["scores"][board.headline])
+    return [
+        row["name"]
+        for row in board.rows
+        if row["role"] == "model"
+        and row["name"] != best["name"]
+        and board.headline in row["scores"]
+        and Score(**row["scores"][board.headline]).ties(score)
+    ]
 
 
 def _show_audits(audits: Mapping[str, Mapping[str, Any]]) -> None:

@@ -232,11 +232,11 @@ class Family(nn.Module, ABC, Generic[C]):
 
     def losses(self, x: Tensor, c: Batch, *, step: Step) -> Iterator[Loss]:
         """Yields a loss for each part in turn (families that learn by gradient)."""
-        raise UsageError(f"{type(self).__name__} learns by counting: call learn.")
+        raise UsageError(f"{type(self).__name__} defines no losses.")
 
     def learn(self, batches: "Batches", *, rng: Draws) -> Iterator[float]:
         """One pass over `batches` an iteration; yields the mean objective (lower is better)."""
-        raise UsageError(f"{type(self).__name__} learns by gradient: call losses.")
+        raise UsageError(f"{type(self).__name__} does not learn by counting.")
 
     @property
     def device(self) -> torch.device:
@@ -244,6 +244,34 @@ class Family(nn.Module, ABC, Generic[C]):
         for tensor in [*self.parameters(), *self.buffers()]:
             return tensor.device
         return torch.device("cpu")
+
+
+def complaint(kind: type[Family[Any]]) -> str | None:
+    """What a family class lacks, in words, or None; the registry asks before it is used."""
+    for name in ("claims", "Config"):
+        if not hasattr(kind, name):
+            return f"it does not say its {name!r}"
+    settings = kind.Config
+    if settings is not type(None) and not getattr(settings, "__dataclass_params__", None):
+        return "its Config is not a dataclass"
+    if settings is not type(None) and not settings.__dataclass_params__.frozen:
+        return "its Config is not frozen: write @dataclass(frozen=True, kw_only=True)"
+    strange = kind.claims.controls - set(vars(Controls()))
+    if strange:
+        return f"it claims controls that there are not: {', '.join(sorted(strange))}"
+    needs = {
+        "losses": kind.claims.learning == "gradient",
+        "learn": kind.claims.learning == "counting",
+        "log_prob": any(kind.claims.density.values()),
+        "encode": kind.claims.latent,
+        "decode": kind.claims.latent,
+        "code_space": kind.claims.latent,
+        "complete": kind.claims.completion,
+    }
+    for name, needed in needs.items():
+        if needed and getattr(kind, name) is getattr(Family, name):
+            return f"by its claims it must define {name!r}"
+    return None
 
 
 class Batches(Protocol):

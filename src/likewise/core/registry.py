@@ -85,16 +85,25 @@ def _only_class(module_name: str, room: str) -> Any:
     contract = importlib.import_module("likewise.core.contract")
     base = contract.Family if room == "families" else contract.Domain
     module = importlib.import_module(module_name)
-    found = [
+    own = [
         member
         for _, member in inspect.getmembers(module, inspect.isclass)
-        if issubclass(member, base)
-        and not inspect.isabstract(member)
-        and member.__module__.startswith(module_name)
+        if issubclass(member, base) and member.__module__.startswith(module_name)
     ]
+    found = [member for member in own if not inspect.isabstract(member)]
     if len(found) != 1:
         got = [member.__name__ for member in found] or "none"
-        raise LikewiseError(f"{module_name} must define one concrete {base.__name__}; got {got}.")
+        lacking = "".join(
+            f" {member.__name__} does not define {', '.join(sorted(getattr(member, '__abstractmethods__', ())))}."
+            for member in own
+            if inspect.isabstract(member)
+        )
+        raise LikewiseError(
+            f"{module_name} must define one concrete {base.__name__}; got {got}.{lacking}"
+        )
+    wrong = contract.complaint(found[0]) if room == "families" else None
+    if wrong:
+        raise LikewiseError(f"family {found[0].__name__} cannot be used: {wrong}.")
     return found[0]
 
 

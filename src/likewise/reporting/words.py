@@ -103,6 +103,18 @@ _MEANINGS = {
         what="How surely a classifier names each generated record while it names all classes "
         "alike; between 1 and the number of classes. It looks at no held-out record.",
     ),
+    "label_accuracy": Meaning(
+        label="Label accuracy",
+        better="higher",
+        what="The share of generated records in which an outside classifier sees the label that "
+        "was asked for. It looks at no held-out record, and sees no lack of variety.",
+    ),
+    "reconstruction": Meaning(
+        label="Reconstruction",
+        better="lower",
+        what="How far held-out records are from what the family makes of their codes, root mean "
+        "square. A family that keeps every detail has 0, whatever its samples are like.",
+    ),
     "nll": Meaning(
         label="Negative log likelihood",
         better="lower",

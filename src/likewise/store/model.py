@@ -25,7 +25,7 @@ from likewise.core.condition import (
 )
 from likewise.core.config import from_json, to_json
 from likewise.core.contract import Controls, Domain, Family
-from likewise.core.errors import StoreError, UsageError, must
+from likewise.core.errors import DataError, StoreError, TrainingError, UsageError, must
 from likewise.core.records import Records
 from likewise.core.rng import Draws, fold
 from likewise.core.space import space_from_json, space_to_json
@@ -126,8 +126,9 @@ class Model:
             some = take(c, rows)
             rng = Draws(fold(seed, "sample"), start + first, self.family.device)
             size = rows.stop - rows.start
-            x = self.family.sample(size, some, rng=rng, controls=controls)
-            yield x.cpu(), some
+            x = self.family.sample(size, some, rng=rng, controls=controls).cpu()
+            self._check_sample(x, size)
+            yield x, some
 
     def conditions(
         self, n: int, where: Mapping[str, Any] | None = None, *, seed: int = 0, start: int = 0
@@ -210,6 +211,16 @@ class Model:
         }
         write_json(folder / "config.json", config)
         return folder
+
+    def _check_sample(self, x: Tensor, n: int) -> None:
+        """Raise TrainingError unless x is n examples of the Space."""
+        wanted = (n, *self.family.space.shape)
+        if tuple(x.shape) != wanted:
+            raise TrainingError(must(f"what {self.name} samples", f"of shape {wanted}", x.shape))
+        try:
+            self.family.space.check(x)
+        except DataError as error:
+            raise TrainingError(f"what {self.name} samples does not fit: {error}") from error
 
     def _check(self, controls: Controls) -> None:
         strange = controls.changed() - self.family.claims.controls

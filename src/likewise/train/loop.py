@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from likewise.core.condition import Batch
 from likewise.core.contract import Loss, Source, Step, Trainable
-from likewise.core.errors import TrainingError
+from likewise.core.errors import TrainingError, nearest
 from likewise.core.rng import Draws, fold, generator
 from likewise.store.files import read_tensors, write_tensors
 from likewise.train import ranks
@@ -81,6 +81,7 @@ class Trainer:
         self.notes: dict[str, float] = {}
         self.event = ""
         self.order: tuple[int, Tensor] | None = None
+        self.taken = 0
 
     def run(self) -> Outcome:
         """Train, or go on where the file left off."""
@@ -127,7 +128,7 @@ class Trainer:
                     return "go", ""
                 if not part:
                     part = loss.part
-                    parameters = self.parameters[part]
+                    parameters = self._owned(part)
                     for parameter in parameters:
                         parameter.grad = None
                 mean = loss.value.float().mean()
@@ -138,6 +139,13 @@ class Trainer:
             action, sentence = self._step_part(part, value, notes)
             if action != "go":
                 return action, sentence
+
+    def _owned(self, part: str) -> list[nn.Parameter]:
+        """The parameters of a part that a loss names."""
+        if part not in self.parameters:
+            known = nearest(part, self.parameters)
+            raise TrainingError(f"{self.job.name}: a loss is of the part {part!r}; {known}.")
+        return self.parameters[part]
 
     def _micro_losses(self) -> Iterator[tuple[Iterator[Loss], float]]:
         """The losses of each micro-batch of this rank, with its share of the global batch."""
@@ -185,6 +193,7 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = rate(settings, self.step / self.steps) * self.watchdog.factor
             optimizer.step()
+            self.taken += 1
         return action, sentence
 
     # -- held-out, clock and log ----------------------------------------------------------
@@ -331,6 +340,7 @@ class Trainer:
             self.optimizers[part].state[parameter][key] = tensor.clone().to(place)
         if keep_watchdog:
             return
+        self.taken = facts["step"]
         self.step, self.steps = facts["step"], facts["steps"]
         self.watchdog.load(facts["watchdog"])
         self.outcome = Outcome(**facts["outcome"])
@@ -345,10 +355,12 @@ class Trainer:
         best = self.best[2] if self.best else self.average.state()
         if not self.best:
             self.outcome.best_step = self.step
-        if not all(torch.isfinite(t).all() for t in best.values() if t.is_floating_point()):
+        finite = all(torch.isfinite(t).all() for t in best.values() if t.is_floating_point())
+        if not finite or (self.step and not self.taken):
             raise TrainingError(
-                f"{self.job.name} could not be trained: its weights were not finite at step "
-                f"{self.step}. Lower its learning rate with --set optimizer.learning_rate=..."
+                f"{self.job.name} could not be trained: its weights or losses were not finite "
+                f"up to step {self.step}. Lower its learning rate with "
+                f"--set optimizer.learning_rate=..."
             )
         self.module.load_state_dict(best)
         self.module.eval()

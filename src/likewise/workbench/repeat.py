@@ -85,6 +85,7 @@ def train_run(
         facts = dict(work.run.data["states"][family])
         if facts["state"] == "failed":
             raise TrainingError(facts["why"])
+        work.run.update(finished=True)
         return work.run.path, facts
 
 

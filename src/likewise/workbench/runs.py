@@ -24,7 +24,7 @@ from likewise.core.errors import (
     UsageError,
     must,
 )
-from likewise.store.files import digest, locked
+from likewise.store.files import digest, file_digest, locked
 from likewise.store.run import Run
 from likewise.train.plan import RESERVED, FamilyPlan, Plan, from_json, to_json
 from likewise.workbench.board import Leaderboard
@@ -83,21 +83,27 @@ def opened(
     listener: Listener,
 ) -> Iterator[Work]:
     """The run folder of a job, locked: a new one, or the one that such a job left unfinished."""
-    key = digest(prepared.records.fingerprint(), seed, inputs)
+    key = digest(prepared.records.fingerprint(), seed, inputs, code_version())
     path = out or _unfinished(key) or _fresh_name(prepared)
     with locked(path):
         if (path / "run.json").exists():
             run = Run.open(path)
             if run.data.get("key") != key:
                 raise StoreError(
-                    f"{path} holds a run of other data or options. Choose another folder with "
-                    f"--out."
+                    f"{path} holds a run of other data or options, or of other code. Choose "
+                    f"another folder with --out."
                 )
             run.sweep()
             listener.note(f"going on with {path}")
         else:
             run = Run.create(path, _facts(prepared, path, seed, inputs, command, device, key))
         yield Work(run, prepared, listener=listener, device=device)
+
+
+def code_version() -> str:
+    """A hash of this package's source: other code may train other weights."""
+    root = Path(__file__).parent.parent
+    return digest([file_digest(path) for path in sorted(root.rglob("*.py"))])
 
 
 def _facts(
@@ -133,7 +139,7 @@ def _unfinished(key: str) -> Path | None:
             run = Run.open(path.parent)
         except StoreError:
             continue
-        if run.data.get("key") == key and not (path.parent / "report.html").exists():
+        if run.data.get("key") == key and not run.data.get("finished"):
             found.append((path.stat().st_mtime, path.parent))
     return max(found)[1] if found else None
 
@@ -256,9 +262,10 @@ def main_job(
             raise TrainingError(f"no family could be trained; {run.path / 'run.json'} says why.")
         trained = clock.used()
         board = work.board(names, features)
-    run.update(seconds={"trained": round(trained, 2), "total": round(clock.used(), 2)})
+    seconds = {"trained": round(trained, 2), "total": round(clock.used(), 2)}
+    run.update(seconds=seconds)
     work.report()
-    run.update(seconds={"trained": round(trained, 2), "total": round(clock.used(), 2)})
+    run.update(finished=True)
     return board
 
 
