@@ -15,7 +15,8 @@ BROKEN = {
     "syntax": ("def (", "cannot be loaded"),
     "empty": ("x = 1", "must define one concrete Family; got none"),
     "abstract": (
-        "from likewise.core.contract import Family\nclass Half(Family):\n    def sample(self): ...",
+        "from likewise.core.contract import Family\n"
+        "class Half(Family):\n    def sample(self): ...",
         "Half does not define preset",
     ),
     "missing": ("import no_such_library", "No module named 'no_such_library'"),

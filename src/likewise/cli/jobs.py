@@ -166,15 +166,10 @@ def _show_board(board: Leaderboard) -> None:
 
 def _tied(board: Leaderboard, best: Mapping[str, Any]) -> list[str]:
     """The other models whose interval of the headline overlaps with the best one's."""
-    score = Score(**best["scores"][board.headline])
-    return [
-        row["name"]
-        for row in board.rows
-        if row["role"] == "model"
-        and row["name"] != best["name"]
-        and board.headline in row["scores"]
-        and Score(**row["scores"][board.headline]).ties(score)
-    ]
+    lead = Score(**best["scores"][board.headline])
+    others = [row for row in board.rows if row["role"] == "model" and row["name"] != best["name"]]
+    measured = {row["name"]: row["scores"].get(board.headline) for row in others}
+    return [name for name, score in measured.items() if score and Score(**score).ties(lead)]
 
 
 def _show_audits(audits: Mapping[str, Mapping[str, Any]]) -> None:

@@ -93,11 +93,7 @@ def _only_class(module_name: str, room: str) -> Any:
     found = [member for member in own if not inspect.isabstract(member)]
     if len(found) != 1:
         got = [member.__name__ for member in found] or "none"
-        lacking = "".join(
-            f" {member.__name__} does not define {', '.join(sorted(getattr(member, '__abstractmethods__', ())))}."
-            for member in own
-            if inspect.isabstract(member)
-        )
+        lacking = "".join(f" {_lacking(member)}" for member in own if inspect.isabstract(member))
         raise LikewiseError(
             f"{module_name} must define one concrete {base.__name__}; got {got}.{lacking}"
         )
@@ -105,6 +101,10 @@ def _only_class(module_name: str, room: str) -> Any:
     if wrong:
         raise LikewiseError(f"family {found[0].__name__} cannot be used: {wrong}.")
     return found[0]
+
+
+def _lacking(member: Any) -> str:
+    return f"{member.__name__} does not define {', '.join(sorted(member.__abstractmethods__))}."
 
 
 def _singular(room: str) -> str:
