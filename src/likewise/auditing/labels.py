@@ -1,8 +1,9 @@
 """Labels: is a class dropped, are the shares of the classes kept?
 
 An outside classifier, trained on real training records, names the class of each sample. Shares are
-compared with those that the same classifier finds in training records, so that its own mistakes
-cancel. Cannot see anything about groups that no label names.
+compared with those that the same classifier finds in training records, so that most of its
+mistakes cancel (it makes fewer on records that it was trained on). Cannot see anything about
+groups that no label names.
 """
 
 from dataclasses import replace
@@ -21,6 +22,14 @@ SHIFTED = 0.1
 
 def _applies(material: Material) -> str | None:
     return None if material.features.classifier is not None else "the data has no labels"
+
+
+def _some_large(material: Material) -> str | None:
+    if _applies(material) is not None or material.labels is None:
+        return _applies(material)
+    shares = torch.bincount(material.labels, minlength=1).double() / len(material.labels)
+    enough = bool((shares >= 2 * SMALLEST).any())
+    return None if enough else "no class is large enough to tell"
 
 
 def _named(material: Material, x: Tensor) -> Tensor:
@@ -128,7 +137,7 @@ DROPPED_CLASSES = Rule(
     effect=_dropped,
     positive=_without_a_class,
     negative=_real,
-    applies=_applies,
+    applies=_some_large,
 )
 LABEL_SHARES = Rule(
     name="label shares",

@@ -6,9 +6,8 @@ from typing import Any
 
 from rich.markup import escape
 
-from likewise.cli.show import Terminal, board_table, console, number, say_json, scores_table
+from likewise.cli.show import Terminal, board_table, number, results, say_json, scores_table
 from likewise.core.errors import UsageError
-from likewise.core.results import Score
 from likewise.workbench import verbs
 from likewise.workbench.board import Leaderboard
 from likewise.workbench.repeat import audit_run, evaluate_files, evaluate_run, train_run
@@ -44,7 +43,7 @@ def data_job(data: str, *, options: Mapping[str, str], as_json: bool) -> None:
     if as_json:
         say_json(facts)
         return
-    out = console()
+    out = results()
     counts = ", ".join(f"{count} {part}" for part, count in facts["counts"].items())
     out.print(f"[bold]{escape(facts['origin'] or data)}[/]  {escape(facts['domain'])}")
     out.print(f"  records     {facts['records']} ({counts})")
@@ -78,7 +77,7 @@ def train_job(
     if as_json:
         say_json({"run": str(path), "family": family, **facts})
         return
-    console().print(
+    results().print(
         f"[bold]{escape(family)}[/] trained in {number(facts['seconds'])} s, "
         f"{facts['steps']} steps. Next: [bold]likewise sample {escape(str(path))} -n 64[/]"
     )
@@ -105,7 +104,7 @@ def sample_job(
         say_json({"files": [str(file) for file in files]})
         return
     place = files[0] if len(files) == 1 else files[0].parent
-    console().print(f"{n} samples in [bold]{escape(str(place))}[/]")
+    results().print(f"{n} samples in [bold]{escape(str(place))}[/]")
 
 
 def evaluate_job(
@@ -125,7 +124,7 @@ def evaluate_job(
     elif as_json:
         say_json(scores)
     else:
-        console().print(scores_table(scores))
+        results().print(scores_table(scores))
 
 
 def audit_job(run: Path, family: str | None, *, as_json: bool, quiet: bool) -> int:
@@ -142,11 +141,11 @@ def audit_job(run: Path, family: str | None, *, as_json: bool, quiet: bool) -> i
 
 def report_job(run: Path, *, with_train: bool) -> None:
     """`likewise report`."""
-    console().print(f"[bold]{escape(str(verbs.report(run, with_train=with_train)))}[/]")
+    results().print(f"[bold]{escape(str(verbs.report(run, with_train=with_train)))}[/]")
 
 
 def _show_board(board: Leaderboard) -> None:
-    out = console()
+    out = results()
     out.print(board_table(board.data, out.width))
     for item in board.data["skipped"]:
         out.print(f"[yellow]skipped[/] {escape(item['name'])}: {escape(item['why'])}")
@@ -156,7 +155,7 @@ def _show_board(board: Leaderboard) -> None:
     else:
         row = next(row for row in board.rows if row["name"] == best)
         out.print(f"best: [bold]{escape(best)}[/], which {RESULT[row['verdict']]}")
-        tied = _tied(board, row)
+        tied = board.tied(best)
         if tied:
             out.print(f"tied with it, their intervals overlap: {escape(', '.join(tied))}")
     page = board.path / "report.html"
@@ -164,16 +163,8 @@ def _show_board(board: Leaderboard) -> None:
         out.print(f"report: [bold]{escape(str(page))}[/]")
 
 
-def _tied(board: Leaderboard, best: Mapping[str, Any]) -> list[str]:
-    """The other models whose interval of the headline overlaps with the best one's."""
-    lead = Score(**best["scores"][board.headline])
-    others = [row for row in board.rows if row["role"] == "model" and row["name"] != best["name"]]
-    measured = {row["name"]: row["scores"].get(board.headline) for row in others}
-    return [name for name, score in measured.items() if score and Score(**score).ties(lead)]
-
-
 def _show_audits(audits: Mapping[str, Mapping[str, Any]]) -> None:
-    out = console()
+    out = results()
     colours = {"pass": "green", "fail": "red", "unknown": "yellow"}
     for name, found in audits.items():
         out.print(f"[bold]{escape(name)}[/] {RESULT[found['verdict']]}")

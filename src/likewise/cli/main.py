@@ -1,8 +1,8 @@
 """The command line: words become calls of the workbench.
 
-One binary, verbs, path first. Exit codes: 0 ok, 1 error, 2 usage, 3 the audit says hold. People
-read standard error, machines read standard output (`--json`). Nothing heavy is imported until a
-verb runs, so help is instant.
+One binary, verbs, path first. Exit codes: 0 ok, 1 error, 2 usage, 3 the audit says hold,
+130 stopped by Ctrl-C. Results go to standard output (`--json` for machines), progress and errors
+to standard error. Nothing heavy is imported until a verb runs, so help is instant.
 """
 
 import sys
@@ -14,7 +14,7 @@ import typer
 
 from likewise.core.errors import LikewiseError, UsageError, must
 
-HELD = 3
+INTERRUPTED = 130
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -276,14 +276,16 @@ def guarded(call: Callable[[], Any]) -> int:
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         result = call()
+        if result == INTERRUPTED:  # the parser turns Ctrl-C into this code
+            raise KeyboardInterrupt
         return int(result) if isinstance(result, int) else 0
     except LikewiseError as error:
         errors.print(f"[bold red]error[/]  {escape(str(error))}")
         return error.exit_code
     except KeyboardInterrupt:
-        words = "stopped. What was learned is kept; give the same command again to go on."
-        errors.print(f"[bold yellow]stopped[/]  {words.removeprefix('stopped. ')}")
-        return 1
+        words = "What was learned is kept; give the same command again to go on."
+        errors.print(f"[bold yellow]stopped[/]  {words}")
+        return INTERRUPTED
     except BrokenPipeError:
         return 1
     except SystemExit as stop:

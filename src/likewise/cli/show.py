@@ -23,8 +23,13 @@ WIDE = 100
 
 
 def console() -> Console:
-    """Where people read: standard error, so that standard output stays clean for machines."""
+    """Where progress and notes go: standard error, so that standard output holds results."""
     return Console(stderr=True, highlight=False)
+
+
+def results() -> Console:
+    """Where results go: standard output."""
+    return Console(highlight=False)
 
 
 class Terminal(Listener):

@@ -4,6 +4,7 @@ A domain turns records into tensors of a Space; a family learns a distribution o
 the trainer knows only `Trainable`. None of the three knows another.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -112,8 +113,10 @@ class Controls:
     def __post_init__(self) -> None:
         for name in ("temperature", "truncation", "steps"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise UsageError(must(name, "above 0", value))
+            if value is not None and not 0 < value < math.inf:
+                raise UsageError(must(name, "above 0 and finite", value))
+        if not 0 <= self.guidance < math.inf:
+            raise UsageError(must("guidance", "0 or above and finite", self.guidance))
 
     def changed(self) -> set[str]:
         """The names of the controls that are not at their default."""

@@ -146,7 +146,7 @@ def split(records: Records, *, seed: int, stratify: str | None = None) -> Split:
     for label, members in sorted(strata.items()):
         order = np.random.default_rng(fold(seed, "split", label)).permutation(len(members))
         _deal([members[i] for i in order], wanted, parts)
-    _fill_empty(parts)
+    _fill_empty(parts, clusters)
     return Split(**{name: np.array(sorted(rows), dtype=np.int64) for name, rows in parts.items()})
 
 
@@ -172,12 +172,19 @@ def _deal(
         parts[name].extend(rows)
 
 
-def _fill_empty(parts: dict[Part, list[int]]) -> None:
-    """No part stays empty: the smallest strata may have left one without a record."""
+def _fill_empty(parts: dict[Part, list[int]], clusters: list[list[int]]) -> None:
+    """No part stays empty: a small cluster moves, whole, out of the part that has the most."""
     for name in PARTS:
-        if not parts[name]:
-            richest = max(parts, key=lambda part: len(parts[part]))
-            parts[name].append(parts[richest].pop())
+        if parts[name]:
+            continue
+        homes: dict[Part, list[list[int]]] = {
+            home: [rows for rows in clusters if rows[0] in set(held)]
+            for home, held in parts.items()
+        }
+        richest = max(homes, key=lambda home: len(homes[home]))
+        moved = min(homes[richest], key=len)
+        parts[richest] = [row for row in parts[richest] if row not in moved]
+        parts[name].extend(moved)
 
 
 def _given(records: Records, rows: list[int]) -> Part | None:

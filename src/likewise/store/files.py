@@ -133,8 +133,11 @@ def digest(*parts: Any) -> str:
 
 def file_digest(path: Path) -> str:
     """The SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read ({error.strerror or error}).") from error
 
 
 def sweep(folder: Path) -> None:

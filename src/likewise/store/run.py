@@ -11,6 +11,7 @@ private/                 evidence that shows training records; never leaves
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -60,9 +61,10 @@ class Run:
         if not (path / "run.json").exists():
             raise StoreError(f"{path} is not a run folder: it has no run.json.")
         data = read_json(path / "run.json")
-        if not isinstance(data, dict) or not isinstance(data.get("states"), dict):
-            raise StoreError(f"{path / 'run.json'} is damaged: it is not what it should be.")
-        if data.get("schema", 0) > SCHEMA:
+        wrong = _wrong(data)
+        if wrong:
+            raise StoreError(f"{path / 'run.json'} is damaged: {wrong}.")
+        if data["schema"] > SCHEMA:
             raise StoreError(
                 f"{path} was written by likewise {data.get('version', '?')}, which is newer than "
                 f"this one. Install that version to open it."
@@ -107,9 +109,10 @@ class Run:
 
     def fresh(self, path: Path, inputs: Any) -> dict[str, Any] | None:
         """An artefact that was made from exactly these inputs, or None."""
-        if not path.exists():
+        try:
+            data = read_json(path)
+        except StoreError:  # missing or damaged: it is made again
             return None
-        data = read_json(path)
         unchanged = isinstance(data, dict) and data.get("inputs") == digest(inputs)
         return data if unchanged else None
 
@@ -118,3 +121,24 @@ class Run:
         whole = {"schema": SCHEMA, **data, "inputs": digest(inputs)}
         write_json(path, whole)
         return whole
+
+
+def _wrong(data: Any) -> str:
+    """What is wrong with the content of run.json, or ""."""
+    if not isinstance(data, dict):
+        return "it is not a mapping"
+    kinds = {"schema": int, "states": dict, "data": dict, "seed": int, "budget": dict}
+    for key, kind in kinds.items():
+        if not isinstance(data.get(key), kind):
+            return f"{key!r} is missing or not what it should be"
+    for key in ("fingerprint", "origin"):
+        if not isinstance(data["data"].get(key), str):
+            return f"the {key} of its data is missing"
+    if not isinstance(data.get("plan", {}), dict):
+        return "its plan is not what it should be"
+    for name, state in data["states"].items():
+        if not re.fullmatch(r"[\w-]+(\+[\w-]+)?", name) or not isinstance(state, dict):
+            return f"the state of {name!r} is not what it should be"
+        if not isinstance(state.get("state"), str):
+            return f"the state of {name!r} is missing"
+    return ""

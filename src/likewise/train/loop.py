@@ -185,6 +185,7 @@ class Trainer:
         settings = self.settings[part]
         norm = float(nn.utils.clip_grad_norm_(parameters, settings.clip or math.inf))
         value = ranks.total(value)
+        notes = {name: ranks.total(note) for name, note in notes.items()}
         action, sentence = self.watchdog.after_loss(self.step, part, value, norm, notes)
         self.losses[part] = value
         self.notes.update(notes)

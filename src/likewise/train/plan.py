@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from likewise.core.errors import UsageError, must
+from likewise.core.errors import StoreError, UsageError, must
 
 RESERVED = 0.3
 SHORTEST = 5.0
@@ -31,6 +31,8 @@ class FamilyPlan:
         seconds: what it should take; None where only steps count.
         shorten: (at step, to steps), once the clock has shortened it.
         draws: how many noise draws a bound on the likelihood averages over.
+        judged: how many held-out records the likelihood reads; None for all.
+        checked: how many samples a validation draws; 0 for no validation.
     """
 
     config: Mapping[str, Any]
@@ -40,6 +42,8 @@ class FamilyPlan:
     seconds: float | None = None
     shorten: tuple[int, int] | None = None
     draws: int = 1
+    judged: int | None = None
+    checked: int = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,14 +99,17 @@ def to_json(plan: Plan) -> dict[str, Any]:
 
 
 def from_json(data: Mapping[str, Any]) -> Plan:
-    """A plan out of plain data."""
-    families = {
-        name: tuple(
-            FamilyPlan(**{**stage, "shorten": _pair(stage.get("shorten"))}) for stage in stages
-        )
-        for name, stages in data["families"].items()
-    }
-    return Plan(**{**data, "families": families, "notes": tuple(data.get("notes", ()))})
+    """A plan out of plain data; StoreError if it is damaged."""
+    try:
+        families = {
+            name: tuple(
+                FamilyPlan(**{**stage, "shorten": _pair(stage.get("shorten"))}) for stage in stages
+            )
+            for name, stages in data["families"].items()
+        }
+        return Plan(**{**data, "families": families, "notes": tuple(data.get("notes", ()))})
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise StoreError(f"the plan of the run is damaged ({error}).") from error
 
 
 def _pair(value: Any) -> tuple[int, int] | None:

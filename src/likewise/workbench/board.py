@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from likewise.core.errors import UsageError
+from likewise.core.errors import StoreError, UsageError
 from likewise.core.results import Score
-from likewise.evaluation.scorecard import Row, rank
-from likewise.store.model import Model, open_model
+from likewise.evaluation.scorecard import Row, rank, ties
+from likewise.store.model import Model
 
 FLOOR = "real vs real"
 BASELINE = "independent"
@@ -48,7 +48,18 @@ class Leaderboard:
         return self[self.data["best"]]
 
     def __getitem__(self, name: str) -> Model:
-        return open_model(self.path / name)
+        from likewise.workbench.verbs import open_run
+
+        return open_run(self.path, name)
+
+    def tied(self, name: str) -> list[str]:
+        """The other models whose interval of the headline overlaps with a model's."""
+        rows = [
+            Row(name=row["name"], role="model", scores=_scores(row))
+            for row in self.rows
+            if row["role"] == "model"
+        ]
+        return list(ties(rows, self.headline)[name])
 
     def __repr__(self) -> str:
         lines = [f"Leaderboard of {self.path.name} by {self.headline}"]
@@ -74,10 +85,7 @@ def make_board(
     excess: Callable[[Score, Score, Score], Score],
 ) -> dict[str, Any]:
     """What leaderboard.json holds: rows ranked by the headline, the floor last."""
-    scores = {
-        name: {key: Score(**score) for key, score in card["scores"].items()}
-        for name, card in cards.items()
-    }
+    scores = {name: _scores(card) for name, card in cards.items()}
     models = [name for name, card in cards.items() if card["role"] == "model"]
     chosen = _headline(headline, [scores[name] for name in models])
     if BASELINE in scores and chosen in floor and chosen in scores[BASELINE]:
@@ -110,6 +118,13 @@ def make_board(
             if facts["state"] in ("failed", "skipped")
         ],
     }
+
+
+def _scores(card: Mapping[str, Any]) -> dict[str, Score]:
+    try:
+        return {key: Score(**score) for key, score in card["scores"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"a scorecard is damaged ({error}); score again.") from error
 
 
 def _headline(wanted: str, rows: list[Mapping[str, Score]]) -> str:

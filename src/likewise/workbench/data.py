@@ -1,6 +1,5 @@
 """From a user's data to tensors: which domain, which split, which view for which family."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +41,8 @@ def load(data: Any, *, domain: str | None = None, **options: Any) -> Records:
         return data
     if isinstance(data, Path):
         data = str(data)
+    if isinstance(data, str) and not data.strip():
+        raise UsageError("the data has no name; give a path, or a built-in name such as digits.")
     kind = registry.get("domains", domain) if domain else _recognise(data)
     records: Records = kind.load(data, **options)
     return records
@@ -198,8 +199,3 @@ def _tally(values: tuple[Any, ...]) -> dict[str, int] | str:
     if len(counts) > 1000:
         return f"{len(counts)} different values"
     return dict(sorted(counts.items(), key=lambda pair: (len(pair[0]), pair[0])))
-
-
-def options_text(options: Mapping[str, Any]) -> str:
-    """Options as they would be typed."""
-    return " ".join(f"--{name} {value}" for name, value in options.items() if value is not None)

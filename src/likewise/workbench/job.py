@@ -6,7 +6,7 @@ whose inputs are unchanged does nothing.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from likewise import __version__
 from likewise.auditing.copying import closest
 from likewise.auditing.rule import Material
 from likewise.auditing.rules import audit
@@ -26,7 +27,7 @@ from likewise.evaluation.features import FeatureSet, labels_of
 from likewise.evaluation.scorecard import excess, score_samples
 from likewise.measures.kernel import kernel_distance
 from likewise.reporting import report
-from likewise.store.files import read_tensors, write_bytes, write_tensors
+from likewise.store.files import file_digest, read_tensors, write_bytes, write_tensors
 from likewise.store.model import Model, open_model
 from likewise.store.run import Run
 from likewise.train.job import Checked, Job, Outcome
@@ -34,7 +35,7 @@ from likewise.train.loop import Trainer
 from likewise.train.plan import FamilyPlan, Plan, from_json, to_json
 from likewise.workbench.board import Leaderboard, make_board
 from likewise.workbench.data import Prepared, gather
-from likewise.workbench.fitting import fit, kinds
+from likewise.workbench.fitting import fit
 from likewise.workbench.listen import Listener
 from likewise.workbench.scoring import likelihood, reconstruction
 
@@ -97,12 +98,18 @@ class Work:
         self, trainable: Trainable, source: Source, *, steps: int, batch: int, seed: int
     ) -> None:
         job = Job(name="features", steps=steps, batch=batch, seed=seed)
-        Trainer(trainable, source, job).run()
+        if Trainer(trainable, source, job).run().interrupted:
+            raise KeyboardInterrupt
 
-    def validator(self, features: FeatureSet) -> Callable[[Model], Checked] | None:
-        """Kernel distance to valid, in other features than the headline is reported in."""
+    def validator(self, features: FeatureSet, checked: int) -> Callable[[Model], Checked] | None:
+        """Kernel distance of `checked` samples to valid; None if there is no time for any.
+
+        It looks in other features than the headline is reported in.
+        """
+        if not checked:
+            return None
         name = "random" if "classifier" in features else "pca"
-        real, _ = self.prepared.tensors("valid", 256)
+        real, _ = self.prepared.tensors("valid", checked)
         known = features[name](real)
         seed = fold(self.seed, "validate")
 
@@ -198,7 +205,7 @@ class Work:
         """Samples of one family in the Space that measures read, and seconds a sample."""
         folder = self.run.folder(name)
         model = self.model(name)
-        inputs = ["samples", self._weights(name), self.plan.samples, self.seed]
+        inputs = ["samples", self._model(name), self.plan.samples, self.seed]
         file = folder / "samples" / "samples.safetensors"
         facts = self.run.fresh(folder / "samples" / "samples.json", inputs)
         if facts is None or not file.exists():
@@ -211,7 +218,11 @@ class Work:
             write_tensors(file, {"x": x, **{f"c.{k}": v for k, (v, _) in c.items()}})
             facts = {"n": self.plan.samples, "seed": self.seed, "seconds": seconds}
             self.run.keep(folder / "samples" / "samples.json", inputs, facts)
-        tensors, _ = read_tensors(file)
+        try:
+            tensors, _ = read_tensors(file)
+        except StoreError:  # it can be made again from the model
+            file.unlink()
+            return self.samples(name)
         c = {
             key.removeprefix("c."): (value, torch.ones(len(value), dtype=torch.bool))
             for key, value in tensors.items()
@@ -223,7 +234,8 @@ class Work:
         """The scorecard of one family."""
         x, c, each = self.samples(name)
         path = self.run.folder(name) / "scorecard.json"
-        inputs = ["score", self._weights(name), self._data(), features.hashes, self.plan.n]
+        plan = self.run.data["plan"]
+        inputs = ["score", self._model(name), self._data(), features.hashes, plan, self.seed]
         known = self.run.fresh(path, inputs)
         if known is not None:
             return known
@@ -235,8 +247,10 @@ class Work:
         asked = c[label.name][0][:n] if label is not None and label.name in c else None
         scores = score_samples(x[:n], real, features, n=n, labels=asked, seed=self.seed)
         stages = self.plan.families.get(name)
-        draws = stages[0].draws if stages else 1
-        scores["nll"] = likelihood(self.prepared, model, draws=draws, seed=self.seed)
+        draws, judged = (stages[0].draws, stages[0].judged) if stages else (1, None)
+        scores["nll"] = likelihood(
+            self.prepared, model, draws=draws, judged=judged, seed=self.seed
+        )
         if model.family.claims.latent:
             scores["reconstruction"], again, conditions = reconstruction(self.prepared, model)
             write_bytes(
@@ -264,9 +278,9 @@ class Work:
     def audit(self, name: str, features: FeatureSet) -> dict[str, Any]:
         """The findings and the verdict of one family."""
         path = self.run.folder(name) / "audit.json"
-        copier = self._weights(COPIER) if self.run.state(COPIER) == "done" else ""
+        copier = self._model(COPIER) if self.run.state(COPIER) == "done" else ""
         size = self.plan.samples
-        inputs = ["audit", self._weights(name), self._data(), features.hashes, size, copier]
+        inputs = ["audit", self._model(name), self._data(), features.hashes, size, copier]
         known = self.run.fresh(path, inputs)
         if known is not None:
             return known
@@ -318,8 +332,12 @@ class Work:
         for name in names:
             if self.run.state(name) != "done":
                 continue
-            cards[name] = self.score(name, features)
-            verdicts[name] = str(self.audit(name, features)["verdict"])
+            try:
+                card, found = self.score(name, features), self.audit(name, features)
+            except Exception as error:  # whatever a family does, the run goes on
+                self.fail(name, error)
+                continue
+            cards[name], verdicts[name] = card, str(found["verdict"])
             self.listener.done(name, f"measured; verdict {verdicts[name]}")
         floor = self.floor(features)
         data = make_board(
@@ -361,15 +379,10 @@ class Work:
         some = {name: (v[:SHOWN], present[:SHOWN]) for name, (v, present) in c.items()}
         return model.domain.show(model.domain.decode(x[:SHOWN], model.family.space, some))
 
-    def _weights(self, name: str) -> str:
-        from likewise.store.files import file_digest
-
-        return file_digest(self.run.folder(name) / "model.safetensors")
+    def _model(self, name: str) -> list[str]:
+        """What an artefact of a family depends on: its model's files, and this code."""
+        files = ("model.safetensors", "config.json", "codec.json")
+        return [__version__, *(file_digest(self.run.folder(name) / file) for file in files)]
 
     def _data(self) -> str:
         return str(self.run.data["data"]["fingerprint"])
-
-
-def roles(names: Iterable[str]) -> Mapping[str, str]:
-    """{family: role}."""
-    return {name: kinds(name)[-1].claims.role for name in names}

@@ -6,12 +6,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 
+from likewise.core.condition import take
 from likewise.core.config import from_json
 from likewise.core.contract import SIZES, Family
+from likewise.core.errors import TrainingError
 from likewise.core.space import Space
 from likewise.store.model import Model
 from likewise.train.job import Job
@@ -22,8 +25,11 @@ from likewise.workbench.fitting import build, kinds, preset, space_of, stage_pla
 
 PROBE_SECONDS = 1.0
 VALIDATIONS = 4
+CHECKING = 0.2  # of a family's time at most goes into validation
+LEAST_CHECKED = 40
+LEAST_STEPS = 20
+LEAST_N = 64
 MOST_DRAWS = 32
-LEAST_N = 32
 
 
 @contextmanager
@@ -71,11 +77,12 @@ class Probe:
         """Seconds a step of a family's (last) stage at a preset, and the untrained model."""
         kind, space = kinds(name)[0], space_of(self.prepared, name)
         config = preset(kind, size, space, self.prepared.domain.conditions())
-        return self._pace(name, kind, space, config)
+        return self.paced(name, kind, space, config)
 
-    def _pace(
+    def paced(
         self, name: str, kind: type[Family[Any]], space: Space, config: Any
     ) -> tuple[float, Model]:
+        """Seconds a step with a Config, and the model that was stepped."""
         conditions = steered(kind, self.prepared.domain.conditions())
         family = build(kind, config, space, conditions, seed=self.seed, name=name)
         source = self.prepared.source("train", space, train=True)
@@ -88,19 +95,18 @@ class Probe:
         model = Model(name, family, self.prepared.domain, self.prepared.shares(), {})
         return statistics.median(times[1:] or times), model
 
-    def sampling(self, model: Model, n: int) -> float:
-        """Seconds to sample n, by a batch of at most 64."""
-        some = min(64, n)
+    def sampling(self, model: Model) -> float:
+        """Seconds a sample, in batches as large as a short look allows."""
         model.draw(2)
-        return _seconds(lambda: model.draw(some)) * n / some
+        return _each(lambda n: model.draw(n))
 
-    def density(self, model: Model, n: int) -> float:
-        """Seconds for n likelihoods of one draw each; 0 without a density."""
+    def density(self, model: Model) -> float:
+        """Seconds a likelihood of one draw; 0 without a density."""
         if model.family.claims.density.get(type(model.family.space)) is None:
             return 0.0
-        some = min(16, n)
-        x, c = self.prepared.tensors("valid", some, model.family.space)
-        return _seconds(lambda: model.log_mass(x, c)) * n / len(x)
+        x, c = self.prepared.tensors("valid", 64, model.family.space)
+        with torch.no_grad():
+            return _each(lambda n: model.log_mass(x[:n], take(c, slice(n))), len(x))
 
 
 def plan_family(
@@ -136,19 +142,40 @@ def plan_family(
         config = preset(kind, candidate, space, conditions)
         plan = stage_plan(config, candidate, steps=1, seconds=share, changes=changes)
         config = from_json(kind.Config, dict(plan.config))
-        pace, model = probe._pace(name, kind, space, config)
-        sampling = probe.sampling(model, n)
-        validating = VALIDATIONS * min(1.0, 256 / n) * sampling
-        steps = int(max(share - validating, share / 2) / pace)
+        pace, model = probe.paced(name, kind, space, config)
+        each = probe.sampling(model)
+        checked = min(256, int(share * CHECKING / VALIDATIONS / each))
+        checked = checked if checked >= LEAST_CHECKED else 0
+        steps = int((share - VALIDATIONS * checked * each) / pace)
         if best is not None and steps < ENOUGH_STEPS:
             break
-        draws = _draws(evaluation / 2, probe.density(model, n))
-        affordable = n if sampling <= evaluation / 2 else int(n * evaluation / 2 / sampling)
-        best = (replace(plan, steps=max(steps, 1), draws=draws), affordable)
+        judged, draws = _likelihood(probe, model, evaluation / 2)
+        plan = replace(plan, steps=steps, checked=checked, judged=judged, draws=draws)
+        best = (plan, min(n, int(evaluation / 2 / each)))
         if steps < 2 * ENOUGH_STEPS:
             break
     assert best is not None
-    return (best[0],), max(LEAST_N, best[1])
+    _check_affordable(best[0].steps, best[1], pace, each)
+    return (best[0],), best[1]
+
+
+def _check_affordable(steps: int, n: int, pace: float, each: float) -> None:
+    """Raise TrainingError if the time is too short to train or to judge a family at all."""
+    if steps < LEAST_STEPS:
+        needed = LEAST_STEPS * pace
+        what = f"{max(steps, 0)} steps of training, and {LEAST_STEPS} take {needed:.0f} s"
+    elif n < LEAST_N:
+        what = f"{n} samples, and {LEAST_N} take {LEAST_N * each:.0f} s"
+    else:
+        return
+    raise TrainingError(f"the time is too short: it allows {what} here. Give more time.")
+
+
+def _likelihood(probe: Probe, model: Model, seconds: float) -> tuple[int, int]:
+    """How many held-out records a likelihood reads, and with how many draws, in `seconds`."""
+    each, most = probe.density(model), len(probe.prepared.split.test)
+    judged = min(most, max(LEAST_N, int(seconds / each))) if each else most
+    return judged, _draws(seconds, each * judged)
 
 
 def _plan_chain(
@@ -202,6 +229,16 @@ def _draws(seconds: float, one: float) -> int:
     while draws < MOST_DRAWS and 2 * draws * one <= seconds:
         draws *= 2
     return draws
+
+
+def _each(call: Callable[[int], object], most: int = 64) -> float:
+    """Seconds an item, by batches that double until a short look is over."""
+    size, start = min(4, most), time.monotonic()
+    while True:
+        each = _seconds(partial(call, size)) / size
+        if 2 * size > most or time.monotonic() - start > PROBE_SECONDS / 2:
+            return max(each, 1e-7)
+        size *= 2
 
 
 def _timed(step: Callable[[], object], seconds: float) -> Iterator[float]:

@@ -80,7 +80,8 @@ def train_run(
             plan = _bare_plan(prepared, families={family: stages})
             work.run.update(plan=to_json(plan))
         with threads(work.plan.threads):
-            validate = work.validator(work.features())
+            checked = work.plan.families[family][-1].checked
+            validate = work.validator(work.features(), checked)
             work.note_plan(family, work.train(family, work.plan.families[family], validate))
         facts = dict(work.run.data["states"][family])
         if facts["state"] == "failed":
@@ -135,7 +136,10 @@ def _like(prepared: Prepared, options: Mapping[str, str]) -> dict[str, Any]:
     """Options that read other files as this data was read."""
     state = prepared.domain.state()
     height, width = state.get("height"), state.get("width")
-    return {**options, "size": f"{height}x{width}"} if height and width else dict(options)
+    if not (height and width):
+        return dict(options)
+    colour = "rgb" if state.get("channels") == 3 else "grey"
+    return {"size": f"{height}x{width}", "colour": colour, **options}
 
 
 @contextmanager

@@ -246,7 +246,6 @@ def main_job(
         _start_plan(work, names, clock)
     with threads(work.plan.threads):
         features = work.features()
-        validate = work.validator(features)
         counted_names = [name for name in names if _counting(name)]
         rest = [name for name in names if name not in counted_names]
         share = clock.budget * (1 - RESERVED) / max(1, len(names))
@@ -255,9 +254,11 @@ def main_job(
             work.note_plan(name, work.train(name, stages, None))
         if any(name not in work.plan.families and run.state(name) == "pending" for name in rest):
             _plan_rest(work, rest, clock)
-        for name in rest:
+        for number, name in enumerate(rest):
             if name in work.plan.families:
-                work.note_plan(name, work.train(name, work.plan.families[name], validate))
+                stages = _in_time(work.plan.families[name], clock, len(rest) - number)
+                validate = work.validator(features, stages[-1].checked)
+                work.note_plan(name, work.train(name, stages, validate))
         if not run.families("done"):
             raise TrainingError(f"no family could be trained; {run.path / 'run.json'} says why.")
         trained = clock.used()
@@ -267,6 +268,18 @@ def main_job(
     work.report()
     run.update(finished=True)
     return board
+
+
+def _in_time(
+    stages: tuple[FamilyPlan, ...], clock: Clock, families_left: int
+) -> tuple[FamilyPlan, ...]:
+    """Stages with no more time than is left for them; a replay knows no clock."""
+    left = clock.budget * (1 - RESERVED) - clock.used()
+    share = max(1.0, left / families_left / len(stages))
+    return tuple(
+        stage if stage.seconds is None else replace(stage, seconds=min(stage.seconds, share))
+        for stage in stages
+    )
 
 
 def _start_plan(work: Work, names: list[str], clock: Clock) -> None:
@@ -313,6 +326,10 @@ def _plan_rest(work: Work, names: list[str], clock: Clock) -> None:
             stages, n = plan_family(
                 probe, name, share=share, evaluation=evaluation, n=plan.samples
             )
+        except TrainingError as error:
+            work.run.set_state(name, "skipped", str(error))
+            work.listener.note(f"{name} is skipped: {error}")
+            continue
         except Exception as error:  # whatever a family does, the run goes on
             work.fail(name, error)
             continue

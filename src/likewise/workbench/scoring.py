@@ -13,13 +13,16 @@ from likewise.store.model import Model
 from likewise.workbench.data import Prepared
 
 
-def likelihood(prepared: Prepared, model: Model, *, draws: int, seed: int) -> Score:
+def likelihood(
+    prepared: Prepared, model: Model, *, draws: int, judged: int | None, seed: int
+) -> Score:
     """Bits per dimension of the test records, or why there are none.
 
     Args:
         prepared: the data.
         model: whose `log_mass` is asked.
         draws: of noise, that a bound averages over.
+        judged: how many test records are read; None for all.
         seed: of the draws.
     """
     space = model.family.space
@@ -27,14 +30,17 @@ def likelihood(prepared: Prepared, model: Model, *, draws: int, seed: int) -> Sc
     if claim is None:
         blank = Score(value=None, unit="bits/dim", better="lower", n=0)
         return replace(blank, why=f"{model.name} has no density")
-    x, c = prepared.tensors("test", None, space)
+    x, c = prepared.tensors("test", judged, space)
     with torch.no_grad():
         values = model.log_mass(x, c, seed=fold(seed, "density"), draws=draws)
+    joint = any(name in model.shares for name in c)  # log p(label) + log p(x | label) <= log p(x)
+    bound = claim == "bound" or joint
     score = score_likelihood(
-        values, dimensions_of(space, x), comparable=counted(space), bound=claim == "bound"
+        values, dimensions_of(space, x), comparable=counted(space), bound=bound
     )
-    how = f"{score.how}; {draws} noise draws" if claim == "bound" else score.how
-    return replace(score, how=how)
+    words = [f"{draws} noise draws"] if claim == "bound" else []
+    words += ["the label's own share is counted in"] if joint else []
+    return replace(score, how="; ".join([score.how, *words]))
 
 
 def reconstruction(prepared: Prepared, model: Model) -> tuple[Score, Tensor, Batch]:

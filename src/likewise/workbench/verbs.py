@@ -14,8 +14,9 @@ from typing import Any
 import torch
 
 from likewise.core.config import override
-from likewise.core.errors import UsageError, must
+from likewise.core.errors import StoreError, UsageError, must
 from likewise.core.results import Finding, Score, Verdict
+from likewise.store.files import locked
 from likewise.store.model import Model, open_model
 from likewise.store.run import Run
 from likewise.train.plan import FamilyPlan, Plan
@@ -47,7 +48,7 @@ def run(
     data: Any,
     *,
     time: str | float = "3m",
-    families: Sequence[str] | None = None,
+    families: Sequence[str] | str | None = None,
     seed: int = 0,
     device: str = "auto",
     out: str | Path | None = None,
@@ -74,6 +75,8 @@ def run(
     clock = Clock(seconds_of(time))
     listener = listener or Listener()
     prepared = Prepared.of(load(data, **options))
+    if isinstance(families, str):
+        families = families.split(",")
     names, skipped = families_for(prepared, families)
     replay = replayed(Path(plan)) if plan is not None else None
     inputs = {
@@ -186,7 +189,7 @@ def plan_one(
         return tuple(plans)
     probe = Probe(prepared, seed=seed, device=device)
     share = seconds_of(time if time is not None else "60s")
-    n = min(len(prepared.split.valid), 256)
+    n = prepared.most_samples()
     changes = dict(settings or {})
     stages, _ = plan_family(
         probe, family, share=share, evaluation=share, n=n, size=size, changes=changes
@@ -208,7 +211,7 @@ def check_wishes(
         raise UsageError("give either a time or a number of steps, not both.")
     if time is not None:
         seconds_of(time)
-    if steps is not None and steps < 1:
+    if steps is not None and (type(steps) is not int or steps < 1):
         raise UsageError(must("steps", "a whole number above 0", steps))
     classes = kinds(family)
     if len(classes) > 1 and settings:
@@ -251,6 +254,7 @@ def evaluate(model: Model, data: Any, *, seed: int = 0, **options: Any) -> dict[
 def audit(model: Model, data: Any, *, seed: int = 0, **options: Any) -> Audit:
     """Judge whether what a model makes may be released, with evidence."""
     with _bench(model, data, seed, options, with_copier=True) as work:
+        _check_trained_on(model, work)
         features = work.features()
         found = work.audit(model.name, features)
     findings = tuple(Finding(**finding) for finding in found["findings"])
@@ -261,7 +265,14 @@ def report(path: str | Path, *, with_train: bool = False) -> Path:
     """Write the report of a run folder again; returns the HTML file."""
     from likewise.reporting import report as write
 
-    return write(Run.open(Path(path)).path, with_train=with_train)
+    folder = Run.open(Path(path)).path
+    if not (folder / "leaderboard.json").exists():
+        raise StoreError(
+            f"{folder} has nothing to report yet: no leaderboard. Let its run come to its end, or "
+            f"score what it has with: likewise evaluate {folder}"
+        )
+    with locked(folder):
+        return write(folder, with_train=with_train)
 
 
 def open(path: str | Path, name: str | None = None, *, device: str = "cpu") -> Model:
@@ -269,7 +280,17 @@ def open(path: str | Path, name: str | None = None, *, device: str = "cpu") -> M
     folder = Path(path)
     if (folder / "run.json").exists():
         return open_run(folder, name, device=device)
-    return open_model(folder, device=device)
+    return open_free(folder, device=device)
+
+
+def open_free(folder: Path, *, device: str = "cpu") -> Model:
+    """A saved model that is no control."""
+    model = open_model(folder, device=device)
+    if model.family.claims.role == "control":
+        raise UsageError(
+            f"{model.name} is a control and holds training records; it is not opened."
+        )
+    return model
 
 
 def open_run(folder: Path, name: str | None = None, *, device: str = "cpu") -> Model:
@@ -288,9 +309,17 @@ def open_run(folder: Path, name: str | None = None, *, device: str = "cpu") -> M
         raise UsageError(
             must("family", f"one that {folder} has trained ({', '.join(done)})", name)
         )
-    if kinds(name)[-1].claims.role == "control":
-        raise UsageError(f"{name} is a control and holds training records; it is not opened.")
-    return open_model(folder / name, device=device)
+    return open_free(folder / name, device=device)
+
+
+def _check_trained_on(model: Model, work: Work) -> None:
+    """Raise UsageError unless a model was trained on this data: copying is judged against it."""
+    known, found = model.facts.get("data"), work.run.data["data"]["fingerprint"]
+    if known != found:
+        raise UsageError(
+            f"{model.name} was trained on other data (fingerprint {str(known)[:8]}, here "
+            f"{found[:8]}); an audit needs the data that it was trained on."
+        )
 
 
 @contextmanager
