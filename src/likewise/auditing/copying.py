@@ -68,11 +68,8 @@ def _ratio(train: Tensor, held_out: Tensor) -> Tensor:
 
 
 def _copies(material: Material) -> Material:
-    """A copier's samples, or training records themselves."""
-    copies = material.copies
-    if copies is None:
-        copies = material.train[: len(material.samples)]
-    return replace(material, samples=copies)
+    """Training records themselves, as if they were samples."""
+    return replace(material, samples=material.train[: len(material.samples)])
 
 
 def _new(material: Material) -> Material:

@@ -29,7 +29,6 @@ class Material:
         features: the feature nets of the run.
         labels: (m,) int64 labels of train, or None.
         names: of the labels.
-        copies: (n, ...) samples of a copier, or None.
         seed: of the controls.
     """
 
@@ -40,7 +39,6 @@ class Material:
     features: FeatureSet
     labels: Tensor | None = None
     names: tuple[str, ...] = ()
-    copies: Tensor | None = None
     seed: int = 0
 
 

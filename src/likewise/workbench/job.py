@@ -40,7 +40,6 @@ from likewise.workbench.listen import Listener
 from likewise.workbench.scoring import likelihood, reconstruction
 
 FLOOR = "real vs real"
-COPIER = "copier"
 SHOWN = 64
 PAIRS = 16
 
@@ -278,9 +277,8 @@ class Work:
     def audit(self, name: str, features: FeatureSet) -> dict[str, Any]:
         """The findings and the verdict of one family."""
         path = self.run.folder(name) / "audit.json"
-        copier = self._model(COPIER) if self.run.state(COPIER) == "done" else ""
         size = self.plan.samples
-        inputs = ["audit", self._model(name), self._data(), features.hashes, size, copier]
+        inputs = ["audit", self._model(name), self._data(), features.hashes, size]
         known = self.run.fresh(path, inputs)
         if known is not None:
             return known
@@ -311,7 +309,6 @@ class Work:
         test, _ = self.prepared.tensors("test")
         label = labels_of(self.prepared.domain.conditions())
         labels = c[label.name] if label is not None else None
-        copies = self.samples(COPIER)[0] if self.run.state(COPIER) == "done" else None
         return Material(
             samples=samples,
             train=train,
@@ -320,7 +317,6 @@ class Work:
             features=features,
             labels=labels[0][labels[1]] if labels is not None else None,
             names=label.names if label is not None else (),
-            copies=copies,
             seed=self.seed,
         )
 

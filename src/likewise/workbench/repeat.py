@@ -17,11 +17,13 @@ from likewise.train.plan import Plan, to_json
 from likewise.workbench.board import Leaderboard
 from likewise.workbench.data import Prepared, gather, load
 from likewise.workbench.fitting import kinds
-from likewise.workbench.job import COPIER, Work
+from likewise.workbench.job import Work
 from likewise.workbench.listen import Listener
 from likewise.workbench.planning import threads
 from likewise.workbench.runs import FEATURE_STEPS, command_line, counted_plan, device_of, opened
 from likewise.workbench.verbs import check_wishes, plan_one
+
+ALWAYS = ("independent", "copier")  # every leaderboard has these rows
 
 
 def train_run(
@@ -165,8 +167,8 @@ def reopened(
         if "plan" not in run.data:
             raise StoreError(f"{path} has no plan yet: its run did not come so far.")
         with threads(work.plan.threads):
-            if run.state(COPIER) != "done":
-                work.train(COPIER, counted_plan(work, COPIER, None), None)
+            for name in ALWAYS:
+                work.train(name, counted_plan(work, name, None), None)
             yield work
 
 

@@ -26,14 +26,13 @@ from likewise.workbench.board import Leaderboard
 from likewise.workbench.data import Prepared, load
 from likewise.workbench.fitting import fit as fit_stages
 from likewise.workbench.fitting import kinds, preset, space_of, stage_plan
-from likewise.workbench.job import COPIER, Work
+from likewise.workbench.job import Work
 from likewise.workbench.listen import Listener
 from likewise.workbench.planning import Probe, plan_family
 from likewise.workbench.runs import (
     FEATURE_STEPS,
     Clock,
     command_line,
-    counted_plan,
     device_of,
     families_for,
     main_job,
@@ -245,7 +244,7 @@ class Audit:
 
 def evaluate(model: Model, data: Any, *, seed: int = 0, **options: Any) -> dict[str, Score]:
     """Score a model against the held-out part of some data; {measure: Score}."""
-    with _bench(model, data, seed, options, with_copier=False) as work:
+    with _bench(model, data, seed, options) as work:
         features = work.features()
         card = work.score(model.name, features)
     return {name: Score(**score) for name, score in card["scores"].items()}
@@ -253,7 +252,7 @@ def evaluate(model: Model, data: Any, *, seed: int = 0, **options: Any) -> dict[
 
 def audit(model: Model, data: Any, *, seed: int = 0, **options: Any) -> Audit:
     """Judge whether what a model makes may be released, with evidence."""
-    with _bench(model, data, seed, options, with_copier=True) as work:
+    with _bench(model, data, seed, options) as work:
         _check_trained_on(model, work)
         features = work.features()
         found = work.audit(model.name, features)
@@ -323,9 +322,7 @@ def _check_trained_on(model: Model, work: Work) -> None:
 
 
 @contextmanager
-def _bench(
-    model: Model, data: Any, seed: int, options: Mapping[str, Any], *, with_copier: bool
-) -> Iterator[Work]:
+def _bench(model: Model, data: Any, seed: int, options: Mapping[str, Any]) -> Iterator[Work]:
     """A run folder, for a moment, that holds one model that is at hand."""
     prepared = Prepared.of(load(data, **options))
     with (
@@ -351,6 +348,4 @@ def _bench(
         work.run.update(plan=plan_to_json(plan))
         model.write(work.run.folder(model.name))
         work.run.set_state(model.name, "done")
-        if with_copier:
-            work.train(COPIER, counted_plan(work, COPIER, None), None)
         yield work
