@@ -58,3 +58,14 @@ def test_a_newer_model_is_refused_in_words(model, tmp_path):
     write_json(folder / "config.json", {**config, "schema": 99, "version": "9.0"})
     with pytest.raises(StoreError, match=r"was written by likewise 9\.0, newer than this"):
         lw.open(folder)
+
+
+def test_a_model_of_version_0_1_0_keeps_opening():
+    """A model that was saved once, by the first version, and committed."""
+    from pathlib import Path
+
+    model = lw.open(Path(__file__).parent.parent / "data" / "model-0.1.0")
+    records = model.sample(4, seed=0)
+    assert records.items.shape == (4, 3, 3, 1)
+    assert set(records.conditions["label"]) <= {"a", "b"}
+    assert records.items.max() <= 3
