@@ -34,7 +34,7 @@ from likewise.train.job import Checked, Job, Outcome
 from likewise.train.loop import Trainer
 from likewise.train.plan import FamilyPlan, Plan, from_json, to_json
 from likewise.workbench.board import Leaderboard, make_board
-from likewise.workbench.data import Prepared, gather
+from likewise.workbench.data import AUDITED, Prepared, gather
 from likewise.workbench.fitting import fit
 from likewise.workbench.listen import Listener
 from likewise.workbench.scoring import likelihood, reconstruction
@@ -305,8 +305,8 @@ class Work:
 
     def _material(self, samples: Tensor, features: FeatureSet) -> Material:
         train, c = self.prepared.tensors("train")
-        valid, _ = self.prepared.tensors("valid")
-        test, _ = self.prepared.tensors("test")
+        valid, _ = self.prepared.tensors("valid", AUDITED)
+        test, _ = self.prepared.tensors("test", AUDITED)
         label = labels_of(self.prepared.domain.conditions())
         labels = c[label.name] if label is not None else None
         return Material(

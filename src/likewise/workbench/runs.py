@@ -36,6 +36,7 @@ from likewise.workbench.planning import Probe, cores, plan_family, threads
 
 FEATURE_STEPS = 300
 COUNTED_DRAWS = 8
+COUNTED_JUDGED = 500  # held-out records that their likelihood reads
 EVALUATION = 0.8  # of the reserved time; the rest is for features, audit and report
 
 
@@ -307,7 +308,7 @@ def counted_plan(work: Work, name: str, share: float | None) -> tuple[FamilyPlan
         space = space_of(work.prepared, name)
         config = preset(kind, "s", space, work.prepared.domain.conditions())
         plan = stage_plan(config, "s", steps=None, seconds=share)
-        stages.append(replace(plan, draws=COUNTED_DRAWS))
+        stages.append(replace(plan, draws=COUNTED_DRAWS, judged=COUNTED_JUDGED))
     return tuple(stages)
 
 
