@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -70,7 +69,6 @@ def resumes_to_the_same_bits(undisturbed, folder, moments):
     assert all(torch.equal(found[key], wanted[key]) for key in wanted)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_three_kills_change_no_bit(undisturbed, tmp_path):
     resumes_to_the_same_bits(undisturbed, tmp_path, [0.5, 0.7, 0.9])
 

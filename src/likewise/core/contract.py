@@ -6,7 +6,7 @@ the trainer knows only `Trainable`. None of the three knows another.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
@@ -361,7 +361,3 @@ class Domain(ABC):
     @abstractmethod
     def show(self, records: Records) -> bytes:
         """A picture of records: the bytes of a PNG or an SVG."""
-
-
-FitFunction: TypeAlias = Callable[..., Any]
-Passes: TypeAlias = Iterable[float]

@@ -39,7 +39,6 @@ from likewise.workbench.fitting import fit
 from likewise.workbench.listen import Listener
 from likewise.workbench.scoring import likelihood, reconstruction
 
-FLOOR = "real vs real"
 SHOWN = 64
 PAIRS = 16
 
