@@ -52,7 +52,7 @@ def test_data_says_what_is_in_it(tmp_path):
     facts = json.loads(likewise("data", "digits", "--json", cwd=tmp_path).stdout)
     assert facts["records"] == 1797
     assert facts["counts"]["train"] + facts["counts"]["valid"] + facts["counts"]["test"] == 1797
-    assert "1797" in likewise("data", "digits", cwd=tmp_path).stdout
+    assert "1,797 images" in likewise("data", "digits", cwd=tmp_path).stdout
 
 
 def test_samples_are_written_and_marked_as_model_made(run):
@@ -66,6 +66,48 @@ def test_samples_are_written_and_marked_as_model_made(run):
     mark = read_png(run.parent / files[0])
     assert mark["family"] == "gmm"
     assert "trainedAlgorithmicMedia" in (run.parent / files[0]).read_bytes().decode("latin-1")
+
+
+def test_a_sample_is_made_again_alone_and_a_command_is_not_done_twice(run, tmp_path):
+    words = ["sample", run, "--seed", 5, "--json"]
+    whole = json.loads(likewise(*words, "-n", 20, "--out", "all", cwd=tmp_path).stdout)
+    some = json.loads(likewise(*words, "--only", "17", "--out", "one", cwd=tmp_path).stdout)
+    (name,) = (file.rpartition("/")[2] for file in some["files"])
+    assert name.startswith("00017-")
+    one, other = (np.array(Image.open(tmp_path / place / name)) for place in ("one", "all"))
+    assert np.abs(one.astype(int) - other).max() <= 16  # a level of digits
+    assert (whole["made"], whole["present"]) == (20, 0)
+    again = likewise("sample", run, "--seed", 5, "-n", 22, "--out", "all", cwd=tmp_path)
+    assert again.stdout.strip() == "2 samples in all; 20 more were there already"
+
+
+def test_ctrl_c_while_sampling_leaves_whole_pictures(run, tmp_path):
+    process = subprocess.Popen(
+        [*LIKEWISE, "sample", str(run), "-n", "300000", "--out", "made"],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for _ in range(600):
+        time.sleep(0.1)
+        if (tmp_path / "made").is_dir() and len(os.listdir(tmp_path / "made")) > 20:
+            break
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    files = list((tmp_path / "made").rglob("*"))
+    assert process.returncode == 130, said
+    assert f"stopped  {len(files)} of 300000 samples are in made, each of them whole." in said
+    assert "Traceback" not in said
+    assert all(Image.open(file).size == (8, 8) for file in files)
+
+
+def test_a_page_of_data_is_written_where_it_is_asked_for(tmp_path):
+    done = likewise("data", "digits", "--out", "data.html", cwd=tmp_path)
+    assert "page: data.html. It shows records of the data: private." in done.stdout
+    assert "Private." in (tmp_path / "data.html").read_text()
+    done = likewise("data", "nowhere", "--out", "data.txt", cwd=tmp_path, code=2)
+    assert "the page must be a file that ends in .html" in done.stderr
 
 
 def test_a_run_is_scored_audited_and_reported_alone(run):
@@ -115,6 +157,8 @@ def picture(path, size=8, value=None):
         (["train", "vae", "digits", "--set", "widht=3"], 2, "setting 'widht' is unknown"),
         (["train", "vae", "digits", "--preset", "xl"], 2, "preset 'xl' is unknown"),
         (["sample", "nowhere"], 1, "nowhere"),
+        (["sample", "nowhere", "-n", "0"], 2, "n must be a whole number above 0; got 0"),
+        (["sample", "nowhere", "--only=-3"], 2, "only must be numbers of samples from 0 on"),
         (["audit", "nowhere"], 1, "is not a run folder"),
         (["report", "nowhere"], 1, "is not a run folder"),
         (["evaluate", "nowhere"], 2, "name the real data"),
@@ -248,6 +292,7 @@ def test_what_can_be_made_again_is_made_again(run, tmp_path):
 
 
 def test_a_control_is_not_sampled(run):
-    likewise("audit", run, "-q", cwd=run.parent)
+    # So small a set gives its records away to a full mixture: the audit holds it.
+    likewise("audit", run, "-q", cwd=run.parent, code=3)
     done = likewise("sample", run / "copier", "-n", 2, cwd=run.parent, code=2)
     assert "holds training records" in " ".join(done.stderr.split())

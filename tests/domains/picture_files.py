@@ -36,3 +36,7 @@ def zipped(path, contents):
 
 def picture_set(names):
     return {name: encoded(noise(seed=i)) for i, name in enumerate(names)}
+
+
+def opened(data):
+    return np.array(Image.open(io.BytesIO(data)))

@@ -3,13 +3,16 @@
 import io
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from likewise.core.errors import DataError, UsageError
 from likewise.core.records import Records
+from likewise.core.rng import Draws
 from likewise.domains.images import Images, cache, read
 from likewise.store.provenance import SOURCE_KEY, SOURCE_TYPE, read_png
 
@@ -65,7 +68,8 @@ def test_other_options_other_content_and_other_names_are_read_afresh(folder, mon
     Images.load(folder, size=4)
     Images.load(folder, colour="grey")
     assert len(calls) == 3
-    assert Images.load(folder, augment="flip").facts == {"levels": 256, "augment": ["flip"]}
+    facts = {**Images.load(folder).facts, "augment": ["flip"]}
+    assert Images.load(folder, augment="flip").facts == facts
     assert len(calls) == 3, "augmentation changes no pixel"
     (folder / "b/3.png").rename(folder / "b/4.png")
     assert Images.load(folder).ids[-1] == "b/4.png"
@@ -76,7 +80,9 @@ def test_other_options_other_content_and_other_names_are_read_afresh(folder, mon
 
 @pytest.mark.parametrize("suffix", [".npy", ".json"])
 @pytest.mark.parametrize("damage", ["cut", "turn", "empty", "gone"])
-def test_a_damaged_entry_is_read_afresh_and_written_again(folder, store, suffix, damage):
+def test_a_damaged_entry_is_read_afresh_and_written_again(
+    folder, store, monkeypatch, suffix, damage
+):
     fresh = Images.load(folder)
     (entry,) = store.glob(f"*{suffix}")
     whole = entry.read_bytes()
@@ -87,7 +93,10 @@ def test_a_damaged_entry_is_read_afresh_and_written_again(folder, store, suffix,
     else:
         entry.write_bytes({"cut": whole[:-20], "turn": bytes(turned), "empty": b""}[damage])
     same(Images.load(folder), fresh)
-    assert entry.read_bytes() == whole
+    assert entry.exists()
+    calls = count_decoding(monkeypatch)
+    same(Images.load(folder), fresh)
+    assert calls == []
 
 
 @pytest.mark.parametrize("page", [[], {"hash": 1}, {"ids": 3}, None])
@@ -125,24 +134,46 @@ def test_saved_pictures_are_marked_and_read_back_the_same(tmp_path):
     assert [path.name for path in paths[:2]] == ["00000-0.png", "00001-1.png"]
     assert sorted(os.listdir(tmp_path / "out")) == sorted(path.name for path in paths)
     for path in paths:
-        assert read_png(path) == {SOURCE_KEY: SOURCE_TYPE, "family": "flow"}
+        number = str(int(path.name[:5]))
+        assert read_png(path) == {SOURCE_KEY: SOURCE_TYPE, "number": number, "family": "flow"}
     again = Images.load(tmp_path / "out")
     assert again.items.max() == 255
     space = domain.views()[1]
-    before, _ = domain.source(data, space, train=False).batch(slice(None), None)
-    after, _ = domain.source(again, space, train=False).batch(slice(None), None)
+    before, _ = domain.source(data, space, train=False).batch(torch.arange(12), Draws(0))
+    after, _ = domain.source(again, space, train=False).batch(torch.arange(12), Draws(0))
     assert (before == after).all()
 
 
-def test_files_that_are_there_are_left_alone(tmp_path):
-    data, domain = labelled(2, 0), Images()
-    (tmp_path / "00007-x.png").write_bytes(b"mine")
+def test_a_file_is_named_by_its_number_and_left_alone_if_it_is_that_sample(tmp_path):
+    data, domain = labelled(3, 0), Images()
+    data = replace(data, ids=("7", "9999", "10000"))
     (tmp_path / "notes.txt").write_text("mine")
-    paths = domain.save(data, tmp_path, {})
-    assert [path.name for path in paths] == ["00008.png", "00009.png"]
-    assert (tmp_path / "00007-x.png").read_bytes() == b"mine"
-    grids = [domain.save(data, tmp_path / "g.png", {})[0].name for _ in range(3)]
-    assert grids == ["g.png", "g-2.png", "g-3.png"]
+    paths = domain.save(data, tmp_path, {"seed": "1"})
+    names = [path.relative_to(tmp_path).as_posix() for path in paths]
+    assert names == ["00007.png", "09999.png", "from-10000/10000.png"]
+    assert [read_png(path)["number"] for path in paths] == ["7", "9999", "10000"]
+    before = [path.stat().st_mtime_ns for path in paths]
+    assert domain.save(data, tmp_path, {"seed": "1", "created": "later"}) == paths
+    assert [path.stat().st_mtime_ns for path in paths] == before
+    with pytest.raises(UsageError, match=r"00007\.png' is there and is not this picture 7"):
+        domain.save(data, tmp_path, {"seed": "2"})
+    (tmp_path / "00008-x.png").write_bytes(b"mine")
+    with pytest.raises(UsageError, match="nothing is replaced"):
+        domain.save(replace(data, ids=("6", "8", "9")), tmp_path, {"seed": "1"})
+    assert (tmp_path / "00008-x.png").read_bytes() == b"mine"
+
+
+def test_a_grid_is_countable_and_never_replaced(tmp_path):
+    data, domain = labelled(64, 3), Images()
+    grids = [domain.save(data, tmp_path / "g.png", {})[0] for _ in range(3)]
+    assert [path.name for path in grids] == ["g.png", "g-2.png", "g-3.png"]
+    assert read_png(grids[0])["number"] == "0-63"
+    shown = np.array(Image.open(grids[0]))
+    tile, gap = 8 * 5, 3
+    for number in (0, 17, 63):  # tens are the row, ones the column
+        top, left = (gap + at * (tile + gap) for at in divmod(number, 10))
+        cell = shown[top : top + tile : 5, left : left + tile : 5]
+        assert np.array_equal(cell, np.rint(data.items[number, :, :, 0] * (255 / 16)))
 
 
 def test_a_class_of_any_name_makes_a_file_name(tmp_path):
@@ -221,5 +252,5 @@ def test_classes_stand_together():
 def test_a_saved_grid_holds_every_record(tmp_path):
     data = labelled(150, 3, 40)
     (path,) = Images().save(data, tmp_path / "new" / "all.png", PROVENANCE)
-    assert Image.open(path).size == (50 * 43 + 3, 3 * 43 + 3)
+    assert Image.open(path).size == (20 * 43 + 3, 8 * 43 + 3)
     assert read_png(path) is not None

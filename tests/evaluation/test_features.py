@@ -1,9 +1,11 @@
 """The feature nets of a run: what there is, what is kept, what is refused."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from likewise.core.condition import Labels
 from likewise.core.contract import Step
@@ -79,11 +81,11 @@ def space(request):
 
 def test_all_nets_for_all_spaces(space):
     features = made(space)
-    assert list(features) == ["classifier", "random", "pca"]
+    assert list(features) == ["classifier", "contrastive", "random", "pca"]
     x, _ = examples(space, 30, seed=2)
     for name, net in features.items():
         assert net(x).shape == (30, 8), name  # 64 examples, 8 a feature
-    assert len(set(features.hashes.values())) == 3
+    assert len(set(features.hashes.values())) == 4
     assert features.accuracy.value > 0.9
     assert features.accuracy.low < features.accuracy.value <= features.accuracy.high
     assert features.accuracy.n == 60
@@ -93,7 +95,7 @@ def test_no_classifier_without_two_classes():
     space = SPACES["continuous"]
     for conditions in ((), (Labels(names=("only",)),)):
         features = made(space, conditions)
-        assert list(features) == ["random", "pca"]
+        assert list(features) == ["contrastive", "random", "pca"]
         assert features.classifier is None
         assert features.accuracy is None
 
@@ -116,12 +118,15 @@ def test_saved_and_opened_nets_are_the_same(space, tmp_path):
     again = FeatureSet.open(tmp_path, space, (LABELS,))
     assert again.hashes == features.hashes
     assert again.accuracy == features.accuracy
+    assert again.responses == features.responses
+    assert again.responses
     x, _ = examples(space, 30, seed=2)
     for name in features:
         assert torch.equal(again[name](x), features[name](x))
     assert torch.equal(again.classifier.probabilities(x), features.classifier.probabilities(x))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "classifier.safetensors",
+        "contrastive.safetensors",
         "features.json",
         "pca.safetensors",
         "random.safetensors",
@@ -147,7 +152,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
         FeatureSet.open(tmp_path, space, (LABELS,))
     facts = json.loads((tmp_path / "features.json").read_text())
     (tmp_path / "features.json").write_text(json.dumps({**facts, "version": 99}))
-    with pytest.raises(StoreError, match="must be 1; got 99"):
+    with pytest.raises(StoreError, match="must be 2; got 99"):
         FeatureSet.open(tmp_path, space, (LABELS,))
 
 
@@ -155,3 +160,47 @@ def test_no_examples_is_an_error():
     space = SPACES["continuous"]
     with pytest.raises(UsageError, match="at least one example; got 0"):
         FeatureSet.train(Fixed(space, 0), space, (), fit=fit, seed=0, n_eval=64)
+
+
+def test_what_a_net_does_not_respond_to_is_known_by_name():
+    space = SPACES["continuous"]
+    features = made(space)
+    assert {r.net for r in features.responses} == set(features)
+    assert {r.corruption for r in features.responses} == {"blur", "noise", "dropped classes"}
+    rising, level = (0.0, 1.0, 2.0, 3.0), (1.0,) * 4
+    features.responses = tuple(
+        replace(r, distances=level if r.corruption == "noise" and r.net == "pca" else rising)
+        for r in features.responses
+    )
+    assert features.unmoved("pca") == ("noise",)
+    assert features.unmoved("classifier") == ()
+
+
+def test_features_of_the_last_reference_are_kept():
+    features = made(SPACES["continuous"], steps=1)
+    x, _ = examples(SPACES["continuous"], 30, seed=2)
+    first = features.known("pca", x)
+    assert torch.equal(first, features["pca"](x))
+    assert features.known("pca", x.clone()) is first
+    assert not torch.equal(features.known("pca", x.flip(3)), first)
+
+
+def test_inception_joins_with_its_hash(monkeypatch, tmp_path):
+    class Tiny(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = torch.nn.Linear(1, 2048)
+
+        def forward(self, x):
+            return self.fc(x.flatten(1)[:, :1])
+
+    monkeypatch.setattr("likewise.nn.inception.Network", Tiny)
+    file = tmp_path / "inception.safetensors"
+    save_file(Tiny().state_dict(), file)
+    own = made(SPACES["continuous"], steps=1)
+    features = own.with_inception(file)
+    assert list(features) == [*own, "inception"]
+    assert features.hashes == {**own.hashes, "inception": features.hashes["inception"]}
+    assert (features.accuracy, features.responses) == (own.accuracy, own.responses)
+    x, _ = examples(SPACES["continuous"], 30, seed=2)
+    assert features["inception"](x).shape == (30, 2048)

@@ -12,6 +12,7 @@ from likewise.core.results import Score
 from likewise.core.rng import Draws, generator
 from likewise.core.space import Categorical, Column, Continuous, Mixed, Sequence
 from likewise.evaluation.features import FeatureSet
+from likewise.evaluation.response import Response
 from likewise.evaluation.scorecard import (
     Row,
     counted,
@@ -33,6 +34,8 @@ SPACES = {
 NAMES = {
     "fd_classifier",
     "kd_classifier",
+    "fd_contrastive",
+    "kd_contrastive",
     "fd_random",
     "kd_random",
     "fd_pca",
@@ -106,13 +109,28 @@ def test_all_scores_for_all_spaces(space):
     assert features.hashes["classifier"][:12] in good["coverage"].how
 
 
-def test_without_a_classifier_the_random_net_carries_the_manifold():
+def test_scores_say_what_their_features_do_not_respond_to():
+    space = SPACES["continuous"]
+    features = made(space)
+    steps = {"strengths": (0.0, 1.0), "distances": (1.0, 0.5)}
+    features.responses = (
+        Response(net="pca", corruption="blur", **steps),
+        Response(net="pca", corruption="noise", **steps),
+    )
+    x, _ = examples(space, 160, seed=1)
+    scores = score_samples(x[:80], x[80:], features, n=80)
+    words = "did not rise step by step when real examples were made worse by blur and by noise"
+    assert words in scores["fd_pca"].how
+    assert "made worse" not in scores["fd_random"].how
+
+
+def test_without_a_classifier_the_contrastive_net_carries_the_manifold():
     space = SPACES["continuous"]
     features = made(space, ())
     x, y = examples(space, 100, seed=1)
     scores = score_samples(x[:50], x[50:], features, n=50, labels=y[:50])
     assert set(scores) == {n for n in NAMES if "classifier" not in n and n != "inception_score"}
-    assert "random features" in scores["precision"].how
+    assert "contrastive features" in scores["precision"].how
 
 
 def test_same_examples_for_every_row_and_the_same_bits():

@@ -96,7 +96,7 @@ def test_the_likelihood_never_falls(covariance):
         x, components=4, shrinkage=0.0, covariance=covariance, tolerance=0.0, passes=40
     )
     assert len(objective) == 40
-    assert all(b <= a + 1e-9 for a, b in itertools.pairwise(objective))
+    assert all(b <= a + 1e-6 for a, b in itertools.pairwise(objective))  # rows are float32
     assert objective[-1] < objective[0]
 
 

@@ -106,3 +106,25 @@ def test_overflow_is_refused():
     score = frechet_distance(normal(50, 2) * 1e200, normal(50, 2))
     assert score.value is None
     assert "overflows" in score.why
+
+
+def test_interval_is_that_of_leaving_rows_out():
+    from likewise.measures.intervals import deal, jackknife
+
+    a, b = correlated(130, 5, 7), correlated(101, 5, 8)
+    one, two = deal(130), deal(101)
+    kept = [frechet(a[one != g], b[two != g]) for g in range(20)]
+    score = frechet_distance(a, b)
+    assert (score.low, score.high) == pytest.approx(jackknife(frechet(a, b), kept), rel=1e-9)
+
+
+@pytest.mark.parametrize("d", [6, 300])
+def test_fewer_rows_than_features_and_equal_features(d):
+    """Neither covariance has a Cholesky factor; the nuclear norm of the two sides' product."""
+    a, b = normal(40, d) + 0.2, 1.5 * normal(50, d, 1)
+    a, b = (torch.cat([x, x[:, :2], torch.ones(len(x), 1)], dim=1) for x in (a, b))
+    rows_a, rows_b = ((x - x.mean(dim=0)) / (len(x) - 1) ** 0.5 for x in (a, b))
+    gap = (a.mean(dim=0) - b.mean(dim=0)).square().sum()
+    norm = torch.linalg.svdvals(rows_a @ rows_b.T).sum()
+    expected = float(gap + rows_a.square().sum() + rows_b.square().sum() - 2 * norm)
+    assert frechet(a, b) == pytest.approx(expected, rel=1e-6)

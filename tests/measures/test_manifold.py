@@ -8,7 +8,8 @@ from likewise.core.errors import UsageError
 from likewise.core.rng import generator
 from likewise.measures import nearest as room
 from likewise.measures.manifold import coverage, density, precision, recall
-from likewise.measures.nearest import nearest, radii
+from likewise.measures.measure import RefusalError
+from likewise.measures.nearest import inside, nearest, radii
 
 
 def normal(n, d, seed=0):
@@ -110,3 +111,66 @@ def test_nearest_teaches():
         nearest(x, normal(3, 4))
     with pytest.raises(UsageError, match="the same rows"):
         nearest(x, normal(4, 2), exclude_self=True)
+
+
+def every(a, b):
+    return torch.cdist(a.double(), b.double(), compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def grid(n, seed):
+    """Whole numbers, so that many distances are equal and many lie on a radius."""
+    return torch.randint(0, 4, (n, 3), generator=generator(seed)).double()
+
+
+def islands(n, seed):
+    """Close together on islands so far apart that float32 cannot tell their rows apart."""
+    where = torch.randint(0, 40, (n,), generator=generator(seed))
+    return 1e5 * normal(40, 6, 99)[where] + normal(n, 6, seed)
+
+
+CASES = {
+    "normal": lambda n, seed: normal(n, 8, seed),
+    "single": lambda n, seed: normal(n, 8, seed).float(),
+    "shifted": lambda n, seed: 1e6 + normal(n, 8, seed),
+    "large": lambda n, seed: 1e30 * normal(n, 8, seed),
+    "tiny": lambda n, seed: 1e-30 * normal(n, 8, seed),
+    "grid": grid,
+    "islands": islands,
+    "collapsed": lambda n, seed: torch.ones(n, 3),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("n", [60, 700])
+@pytest.mark.parametrize("entries", [1 << 22, 30_000])
+def test_the_screened_numbers_are_those_of_all_differences(case, n, entries, monkeypatch):
+    monkeypatch.setattr(room, "_ENTRIES", entries)
+    a, b = CASES[case](n, 1), CASES[case](n, 2)
+    own, cross = every(b, b), every(a, b)
+    radius = radii(b, 5)
+    assert torch.equal(radius, own.sort(dim=1).values[:, 5])
+    distances, rows = nearest(a, b, k=4)
+    assert torch.equal(distances, cross.sort(dim=1).values[:, :4])
+    assert torch.equal(cross.gather(1, rows), distances)
+    assert bool((rows.sort(dim=1).values.diff(dim=1) > 0).all())
+    held, holds = inside(a, b, radius)
+    assert torch.equal(held, (cross < radius).sum(dim=1))
+    assert torch.equal(holds, (cross < radius).sum(dim=0))
+
+
+def test_screening_leaves_little_open(monkeypatch):
+    """It is fast because few pairs need their differences."""
+    asked = []
+    monkeypatch.setattr(room, "_cdist", lambda a, b: asked.append(len(a)) or every(a, b))
+    x = normal(2000, 16)
+    inside(x, x, radii(x, 5))
+    assert sum(asked) < 2000 * 20
+
+
+def test_distances_that_are_no_numbers_are_refused():
+    x = normal(30, 2)
+    x[3, 1] = torch.nan
+    for bad in (x, 1e200 * normal(30, 2)):
+        with pytest.raises(RefusalError, match="so large that their distances overflow"):
+            nearest(bad, normal(30, 2))
+    assert "overflow" in precision(1e200 * normal(30, 2), normal(30, 2)).why

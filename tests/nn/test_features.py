@@ -9,6 +9,7 @@ from likewise.core.errors import DataError, UsageError
 from likewise.core.rng import Draws, generator
 from likewise.core.space import Categorical, Column, Continuous, Mixed, Sequence
 from likewise.nn import features as room
+from likewise.nn.contrastive import Contrastive
 from likewise.nn.features import Classifier, Pca, RandomNet, width_for
 
 LABELS = Labels(names=("a", "b", "c"))
@@ -91,7 +92,12 @@ def space(request):
 
 def nets(space):
     torch.manual_seed(0)
-    return [Classifier(space, LABELS, 5), RandomNet(space, 5), Pca(space, 5)]
+    return [
+        Classifier(space, LABELS, 5),
+        Contrastive(space, 5),
+        RandomNet(space, 5),
+        Pca(space, 5),
+    ]
 
 
 def test_examples_are_of_their_space(space):
@@ -107,7 +113,7 @@ def test_features_have_their_width_and_do_not_depend_on_the_batch(space, monkeyp
         assert f.shape == (240, 5)
         assert f.dtype == torch.float32
         assert torch.isfinite(f).all()
-        monkeypatch.setattr(room, "_rows", lambda space: 7)
+        monkeypatch.setattr(room, "rows_at_once", lambda space: 7)
         assert torch.allclose(net.features(source.x), f, atol=1e-5)
         monkeypatch.undo()
 
@@ -250,8 +256,20 @@ def test_units_of_a_column_do_not_matter_and_flags_keep_theirs():
     assert net.scaled.deviation[4] > 1e5
 
 
-def test_width_leaves_eight_examples_a_feature():
-    assert [width_for(n) for n in (1, 16, 100, 270, 10_000)] == [1, 2, 12, 32, 32]
+def test_width_leaves_eight_examples_a_feature_and_more_beyond_32():
+    assert [width_for(n) for n in (1, 16, 100, 270, 1000)] == [1, 2, 12, 32, 32]
+    assert [width_for(n) for n in (1500, 2048, 10_000)] == [46, 64, 64]
+
+
+def test_probabilities_are_learned_without_smoothing():
+    """Sure and right must cost nothing, or the classes of real examples would look unsure."""
+    torch.manual_seed(0)
+    net, source = Classifier(SPACES["vector"], LABELS, 5), Fixed(SPACES["vector"])
+    net.last.weight.data.zero_()
+    net.last.bias.data = torch.tensor([50.0, 0.0, 0.0])
+    x, c = source.batch(torch.arange(0, 30, 3), Draws(0))  # all of the first class
+    (loss,) = net.losses(x, c, step=Step(Draws(0), 0.0))
+    assert loss.value.max() < 1e-6
 
 
 def test_impossible_nets_are_named():

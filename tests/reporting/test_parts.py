@@ -4,16 +4,19 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from likewise.reporting.board import board, score_of, worst
 from likewise.reporting.card import as_markdown, escaped
+from likewise.reporting.curves import MOST_POINTS, curves
 from likewise.reporting.draw import MOST_TICKS, Axis, axis, bar, effect, labelled, panel
 from likewise.reporting.folder import open_folder, text
+from likewise.reporting.nets import nets
+from likewise.reporting.planned import against, plan
 from likewise.reporting.sentence import verdict
-from likewise.reporting.view import MOST_POINTS, collect
-from likewise.reporting.words import number
+from likewise.reporting.view import collect
+from likewise.reporting.words import change, number
 from tests.reporting import runs
 
 FINITE = st.floats(-1e300, 1e300)
@@ -105,6 +108,7 @@ def test_the_stricter_of_two_verdicts_counts():
 
 
 @given(st.lists(st.one_of(FINITE, st.none()), max_size=8))
+@example([1801439850948200.0])  # half a unit more or less is hardly to be told there
 def test_axes_hold_their_values_and_have_few_exact_ticks(values):
     scale = axis(values)
     assert all(0 <= scale.at(value) <= 1 for value in values if value is not None)
@@ -151,7 +155,7 @@ def test_long_logs_are_thinned_and_keep_their_ends(tmp_path):
     lines = [json.dumps({"step": at, "loss": {"model": 1 / at}}) for at in range(1, 2001)]
     (tmp_path / "flow").mkdir()
     (tmp_path / "flow" / "log.jsonl").write_text("\n".join(lines))
-    points = collect(open_folder(tmp_path))["families"][0]["curves"]["loss"][0]["points"]
+    points = collect(open_folder(tmp_path))["families"][0]["curves"][0]["loss"][0]["points"]
     assert len(points) == MOST_POINTS
     assert (points[0][0], points[-1][0]) == (1, 2000)
 
@@ -187,3 +191,77 @@ def test_without_a_number_there_is_no_model_index(tmp_path):
     run = runs.whole(tmp_path)
     (run / "leaderboard.json").unlink()
     assert "model-index" not in as_markdown(collect(open_folder(run)))
+
+
+def planned(name, stages, *, train=1280, **state):
+    run = {"plan": {"families": {name: stages}}, "states": {name: state}}
+    return plan({**run, "data": {"counts": {"train": train}}})["families"][0]
+
+
+def test_the_plan_is_held_against_what_came_of_it():
+    found = planned("vae", [runs.stage({"batch": 128}, steps=1200)], seconds=23.0, steps=900)
+    [stage] = found["stages"]
+    assert (stage["planned"], stage["done"]) == (1200, 900)
+    assert stage["passes"] == 90  # 900 steps of 128 out of 1280 records
+    assert (found["expected"], found["seconds"], found["difference"]) == (20.0, 23.0, 0.15)
+    assert stage["other"] == {"draws": 8, "judged": "all", "checked": 256}
+
+
+def test_a_family_that_has_not_trained_shows_the_passes_of_its_plan():
+    found = planned("vae", [runs.stage({"batch": 128}, steps=1000)])
+    assert found["stages"][0]["passes"] == 100
+    assert (found["stages"][0]["done"], found["difference"]) == (None, None)
+
+
+def test_a_counted_family_is_told_in_passes():
+    [stage] = planned("gmm", [runs.stage({"bins": 64}, steps=200, batch=256)], steps=50)["stages"]
+    assert stage["counted"]
+    assert (stage["passes"], stage["planned"], stage["batch"]) == (50, 200, None)
+
+
+def test_each_stage_of_a_chain_is_a_row_and_time_is_that_of_the_chain():
+    stages = [
+        runs.stage({"batch": 64}, steps=100, batch=64, expected=4.0),
+        runs.stage({"batch": 64}, steps=300, batch=64, expected=6.0, shorten=[80, 150]),
+    ]
+    found = planned("vae+flow", stages, train=640, seconds=9.0, steps=250)
+    assert [stage["name"] for stage in found["stages"]] == ["vae", "flow"]
+    assert [stage["passes"] for stage in found["stages"]] == [10, 15]
+    assert (found["expected"], found["difference"]) == (10.0, -0.1)
+    stages[1]["expected"] = None  # what was not probed has no forecast, and so has the whole
+    assert planned("vae+flow", stages, seconds=9.0)["expected"] is None
+
+
+@given(st.floats(0, 1e6), st.floats(1e-3, 1e6))
+def test_the_difference_leads_from_what_was_expected_to_what_was_taken(taken, expected):
+    share = against(taken, expected)
+    assert share is not None
+    assert math.isclose(expected * (1 + share), taken, rel_tol=1e-6, abs_tol=6e-5 * expected)
+    assert against(None, expected) is None
+    assert against(taken, 0.0) is None
+
+
+def test_nets_that_do_not_rise_are_named_with_what_they_did_not_rise_with():
+    found = nets(runs.features())
+    assert [net["hash"] for net in found["nets"]] == ["bf35cdb521dc", "95dda23c5c76"]
+    assert found["careful"] == [
+        {"net": "pca", "said": "did not rise with blur here: read its distances with care."}
+    ]
+    blur = next(check for check in found["checks"] if check["corruption"] == "blur")
+    assert blur["strengths"] == [0.0, 0.5, 1.0, 2.0]
+    assert {row["net"]: row["rises"] for row in blur["rows"]} == {"classifier": True, "pca": False}
+    assert nets({})["nets"] == nets({})["checks"] == nets({})["careful"] == []
+
+
+def test_the_stages_of_a_chain_have_curves_of_their_own(tmp_path):
+    runs.chain_log(tmp_path / "vae+flow" / "log.jsonl")
+    log = open_folder(tmp_path).log("vae+flow/log.jsonl")
+    first, second = curves(log, "vae+flow")
+    assert (first["stage"], second["stage"]) == ("vae", "flow")
+    assert [step for step, _ in first["loss"][0]["points"]] == [10, 20]
+    # A training that was rolled back repeats steps, and goes on.
+    assert [step for step, _ in second["loss"][0]["points"]] == [10, 20, 10, 20, 30]
+
+
+def test_a_difference_has_a_sign():
+    assert [change(x) for x in (0.031, -0.214, 0.0, None)] == ["+3 %", "−21 %", "±0 %", "–"]

@@ -168,7 +168,7 @@ def test_what_may_be_passed_on_shows_no_training_record(tmp_path):
     private = report(run, with_train=True)
     assert private == run / "private" / "report.html"
     public = (run / "report.html").read_text()
-    for name in ("private/nearest.png", "copier/samples/grid.png", "gan/samples/grid.png"):
+    for name in ("private/flow-nearest.png", "copier/samples/grid.png", "gan/samples/grid.png"):
         picture = base64.b64encode((run / name).read_bytes()).decode()
         assert picture not in public, name
         assert picture in private.read_text(), name
@@ -222,6 +222,8 @@ def test_what_could_not_be_read_is_named(broken):
         "flow/config.json",
         "flow/log.jsonl",
         "flow/samples",
+        "features/features.json",
+        "private/flow-nearest.json",
         "private",
     ],
 )
@@ -240,8 +242,9 @@ def test_no_value_of_any_file_can_stop_the_report(tmp_path):
         log.unlink()
     odd = [None, [], {}, "odd", -1, True, float("nan"), 1e308, [[]], {"a": {"b": [None]}}]
     names = ["run.json", "leaderboard.json", "flow/audit.json", "flow/config.json"]
+    names += ["features/features.json"]
     kept = {name: json.loads((run / name).read_text()) for name in names}
-    for _ in range(40):
+    for _ in range(50):
         name = dice.choice(names)
         changed = json.loads(json.dumps(kept[name]))
         at, keys = changed, []
@@ -275,3 +278,71 @@ def test_no_torch_is_imported(tmp_path):
         "assert not {'torch', 'numpy', 'PIL'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def rows_of(source: str, caption: str) -> list[str]:
+    """The rows of the body of the table under a caption, as text."""
+    table = source[source.index(caption) :].split("<tbody>")[1].split("</tbody>")[0]
+    words = [re.sub(r"<[^>]+>", " ", row) for row in table.split("<tr")[1:]]
+    return [" ".join(row.split()[1:]) for row in words]
+
+
+def test_the_plan_stands_beside_what_was_taken(whole):
+    source = (whole / "report.html").read_text(encoding="utf-8")
+    rows = rows_of(source, 'id="plan-caption"')
+    first, second = (row for row in rows if row.startswith("vae+flow"))
+    assert first.startswith("vae+flow stage 1: vae xs bfloat16 900 batch 128")
+    assert "stage 2: flow xs float32 150 of 900 planned" in second
+    vae = next(row for row in rows if row.startswith("vae xs"))
+    # 900 of 1200 steps of 128 out of 1257 records; 20.1 s where 20 s were expected
+    assert "900 of 1,200 planned batch 128 91.6 20.0 s 20.1 s ±0 % 463" in vae
+    counted = next(row for row in rows if row.startswith("independent"))
+    assert "– counted 900 at most 200 – 20.1 s –" in counted
+    text = said(read(whole / "report.html"))
+    assert "The whole run was given 3 min and took 2 min 50 s (−5 %)." in text
+
+
+def test_the_nets_are_named_with_what_they_did_not_rise_with(whole):
+    text = said(read(whole / "report.html"))
+    assert (
+        "made worse step by step, and its distance must rise. pca did not rise with blur" in text
+    )
+    assert "It names 99.2 % of 268 held-out records rightly (97.3 to 99.8)." in text
+    assert "bf35cdb521dc" in text
+    assert "bf35cdb521dc8" not in text
+    blur = rows_of((whole / "report.html").read_text(encoding="utf-8"), ">Blur<")
+    assert blur == ["classifier 0.410 3.30 24.8 48.4 rises", "pca 2.30 4.20 4.10 35.3 not always"]
+    assert "pca did not rise with blur" in (whole / "README.md").read_text(encoding="utf-8")
+
+
+def test_rules_that_did_not_apply_are_named_once_with_the_reason(whole):
+    text = said(read(whole / "report.html"))
+    assert text.count("caption was not judged: it has 1701 different values.") == 1
+    assert "membership by loss was not judged for gan: there is no density" in text
+
+
+def test_what_augmentation_did_stands_by_the_leaderboard(whole):
+    text = said(read(whole / "report.html"))
+    assert text.index(runs.AUGMENTATION) < text.index("What each measure means")
+    assert runs.AUGMENTATION in (whole / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_data_tells_what_steers_from_what_is_known_besides(whole):
+    text = said(read(whole / "report.html"))
+    assert "12 in 5 clusters; none straddles the splits" in text
+    steered, besides = text.split("What it can be steered by")[1].split("What is known besides")
+    assert "label" in steered
+    assert "caption 1701 different values hand left 180" in besides
+    card = (whole / "README.md").read_text(encoding="utf-8")
+    assert "| Steered by | label |" in card
+    assert "| Near-duplicates | 12 |" in card
+
+
+def test_distances_of_pairs_stay_on_the_private_page(tmp_path):
+    run = runs.whole(tmp_path)
+    private = report(run, with_train=True).read_text(encoding="utf-8")
+    assert rows_of(private, "Distances of each sample")[0].startswith("1 0.125 7.25 0.0170")
+    for name in ("report.html", "report.json", "README.md"):
+        text = (run / name).read_text(encoding="utf-8")
+        assert "Distances of each sample" not in text
+        assert "7.25" not in text

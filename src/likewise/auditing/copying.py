@@ -9,13 +9,14 @@ never-trained records. Cannot see copies that were moved or recoloured.
 """
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from likewise.auditing.rule import Effect, Material, Rule
+from likewise.auditing.material import Material
+from likewise.auditing.rule import Effect, Rule
 from likewise.measures.intervals import newcombe
-from likewise.measures.nearest import nearest
 
 RARE = 0.01
 CLEARLY = 0.8
@@ -23,7 +24,9 @@ MATTERS = 0.05
 
 
 def _effect(material: Material, level: float) -> Effect:
-    known, samples = _ratios(material)
+    real = material.reference
+    known = _ratio(real.held_out_to_train, real.held_out_to_held_out)
+    samples = _ratio(material.to_train[0], material.to_held_out)
     cut = CLEARLY * float(known.quantile(RARE))
     copies, base = int((samples < cut).sum()), int((known < cut).sum())
     n, m = len(samples), len(known)
@@ -42,39 +45,45 @@ def _effect(material: Material, level: float) -> Effect:
     )
 
 
-def closest(material: Material, count: int) -> tuple[Tensor, Tensor]:
-    """(rows of samples, rows of train): the `count` pairs that most look like copying."""
-    _, samples = _ratios(material)
-    rows = samples.argsort()[:count]
-    flat = material.features.space.flat
-    _, matches = nearest(flat(material.samples[rows]), flat(material.train))
-    return rows, matches[:, 0]
+class Pairs(NamedTuple):
+    """Samples and the training records nearest to them, those first that most look like copies.
+
+    Attributes:
+        samples, train: rows of each, (k,) int64.
+        to_train, to_held_out: how far each sample is from that record, and from the nearest
+            record that was never trained on, (k,) float64.
+        ratio: to_train / (to_train + to_held_out); near 0 for a copy.
+    """
+
+    samples: Tensor
+    train: Tensor
+    to_train: Tensor
+    to_held_out: Tensor
+    ratio: Tensor
 
 
-def _ratios(material: Material) -> tuple[Tensor, Tensor]:
-    """r of never-trained records and r of the samples."""
-    flat = material.features.space.flat
-    train, made = flat(material.train), flat(material.samples)
-    known = flat(torch.cat([material.valid, material.test]))
-    return (
-        _ratio(nearest(known, train)[0], nearest(known, known, exclude_self=True)[0]),
-        _ratio(nearest(made, train)[0], nearest(made, known)[0]),
-    )
+def closest(material: Material, count: int) -> Pairs:
+    """The `count` pairs that most look like copying."""
+    (to_train, matches), to_held_out = material.to_train, material.to_held_out
+    ratio = _ratio(to_train, to_held_out)
+    rows = ratio.argsort(stable=True)[:count]
+    return Pairs(rows, matches[rows], to_train[rows], to_held_out[rows], ratio[rows])
 
 
 def _ratio(train: Tensor, held_out: Tensor) -> Tensor:
     total = train + held_out
-    return torch.where(total > 0, train / total.clamp(min=1e-12), 0.5)[:, 0]
+    return torch.where(total > 0, train / total.clamp(min=1e-12), 0.5)
 
 
 def _copies(material: Material) -> Material:
     """Training records themselves, as if they were samples."""
-    return replace(material, samples=material.train[: len(material.samples)])
+    return replace(material, samples=material.reference.train[: len(material.samples)])
 
 
 def _new(material: Material) -> Material:
     """The test records as if they were samples, judged by the valid ones alone."""
-    return replace(material, samples=material.test, test=material.test[:0])
+    real = material.reference
+    return replace(material, samples=real.test, reference=replace(real, test=real.test[:0]))
 
 
 COPYING = Rule(

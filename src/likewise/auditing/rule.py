@@ -10,36 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from torch import Tensor
-
+from likewise.auditing.material import Material
 from likewise.core.results import Finding, Outcome
-from likewise.evaluation.features import FeatureSet
 
 ERROR = 0.05
-
-
-@dataclass(frozen=True, kw_only=True)
-class Material:
-    """What an audit works on; all examples are of the Space that measures read.
-
-    Attributes:
-        samples: (n, ...) what the model made.
-        train: (m, ...) what it was trained on.
-        valid, test: (k, ...) records that it never saw.
-        features: the feature nets of the run.
-        labels: (m,) int64 labels of train, or None.
-        names: of the labels.
-        seed: of the controls.
-    """
-
-    samples: Tensor
-    train: Tensor
-    valid: Tensor
-    test: Tensor
-    features: FeatureSet
-    labels: Tensor | None = None
-    names: tuple[str, ...] = ()
-    seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +46,11 @@ class Effect:
 
 Measurement: TypeAlias = Callable[[Material, float], Effect]
 Control: TypeAlias = Callable[[Material], Material]
+Reason: TypeAlias = Callable[[Material], str | None]
+
+
+def _no_reason(material: Material) -> None:
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,30 +59,35 @@ class Rule:
 
     Attributes:
         name: of the rule.
-        applies: why it has nothing to say of some material, or None.
         effect: measures the effect, with intervals at the level given.
         positive: material that must fail.
         negative: material that must pass.
+        applies: why it has nothing to say of some material, or None.
+        unable: why it cannot tell although it should, or None; it then says unknown.
+        shared: the controls are made of real records alone, so that they come out alike for all
+            families with equally many samples and are run once.
     """
 
     name: str
     effect: Measurement
     positive: Control
     negative: Control
-    applies: Callable[[Material], str | None] = lambda material: None
+    applies: Reason = _no_reason
+    unable: Reason = _no_reason
+    shared: bool = True
 
     def judge(self, material: Material, level: float) -> Finding:
         """The finding, controls included.
 
         Args:
             material: what to judge.
-            level: of the intervals; the audit sets it so that the whole verdict errs rarely.
+            level: of the interval; the audit sets it so that the whole verdict errs rarely.
         """
-        found = self.effect(material, level)
-        controls: dict[str, Outcome] = {
-            "positive": self.effect(self.positive(material), level).outcome,
-            "negative": self.effect(self.negative(material), level).outcome,
-        }
+        why = self.unable(material)
+        if why is not None:
+            n = len(material.samples)
+            return Finding(rule=self.name, outcome="unknown", sentence=why, n=n)
+        found, controls = self.effect(material, level), self._controls(material)
         finding = Finding(
             rule=self.name,
             outcome=found.outcome,
@@ -121,6 +105,23 @@ class Rule:
             words = f"{found.sentence} The rule could not be relied on here: {wrong}."
             return replace(finding, outcome="unknown", sentence=words)
         return finding
+
+    def _controls(self, material: Material) -> dict[str, Outcome]:
+        """How the controls came out, each at level 1 - `ERROR`.
+
+        They check the rule and are no part of the verdict, so they need not share its error.
+        """
+
+        def run() -> dict[str, Outcome]:
+            level = 1.0 - ERROR
+            return {
+                "positive": self.effect(self.positive(material), level).outcome,
+                "negative": self.effect(self.negative(material), level).outcome,
+            }
+
+        if not self.shared:
+            return run()
+        return material.reference.once(("controls", self.name, len(material.samples)), run)
 
 
 def _wrong(controls: Mapping[str, Outcome]) -> str:

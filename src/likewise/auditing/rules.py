@@ -1,12 +1,22 @@
 """The audit: all rules that apply, with the errors controlled over the whole verdict."""
 
 from likewise.auditing.copying import COPYING
-from likewise.auditing.labels import DROPPED_CLASSES, LABEL_SHARES
-from likewise.auditing.rule import ERROR, Material, Rule
-from likewise.auditing.variety import COLLAPSE
+from likewise.auditing.labels import DROPPED_CLASSES, LABEL_SHARES, group_shares
+from likewise.auditing.material import Material
+from likewise.auditing.membership import BY_DISTANCE, BY_LOSS
+from likewise.auditing.rule import ERROR, Rule
+from likewise.auditing.variety import COLLAPSE, REPEATS
 from likewise.core.results import Finding
 
-RULES: tuple[Rule, ...] = (COPYING, COLLAPSE, DROPPED_CLASSES, LABEL_SHARES)
+RULES: tuple[Rule, ...] = (
+    COPYING,
+    BY_LOSS,
+    BY_DISTANCE,
+    COLLAPSE,
+    REPEATS,
+    DROPPED_CLASSES,
+    LABEL_SHARES,
+)
 FEWEST = 50
 
 
@@ -20,8 +30,9 @@ def audit(material: Material, *, error: float = ERROR) -> list[Finding]:
         material: what to judge.
         error: allowed over the whole verdict.
     """
-    rules = [rule for rule in RULES if rule.applies(material) is None]
-    fewest = min(len(material.samples), len(material.valid), len(material.test))
+    rules = [rule for rule in _rules(material) if rule.applies(material) is None]
+    real = material.reference
+    fewest = min(len(material.samples), len(real.valid), len(real.test))
     if fewest < FEWEST:
         why = (
             f"at least {FEWEST} samples and as many records to choose and to test are needed to "
@@ -32,3 +43,14 @@ def audit(material: Material, *, error: float = ERROR) -> list[Finding]:
         ]
     level = 1.0 - error / len(rules)
     return [rule.judge(material, level) for rule in rules]
+
+
+def left_out(material: Material) -> dict[str, str]:
+    """The rules that have nothing to say of some material, and why."""
+    reasons = {rule.name: rule.applies(material) for rule in _rules(material)}
+    return {name: why for name, why in reasons.items() if why is not None}
+
+
+def _rules(material: Material) -> tuple[Rule, ...]:
+    """All rules, one for each further column among them."""
+    return (*RULES, *(group_shares(group.name) for group in material.reference.groups))

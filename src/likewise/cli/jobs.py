@@ -1,6 +1,6 @@
 """What each verb does: calls of the workbench, and what the terminal says of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,33 +35,6 @@ def run_job(
     return 0 if board.data["best"] is not None else HELD
 
 
-def data_job(data: str, *, options: Mapping[str, str], as_json: bool) -> None:
-    """`likewise data`."""
-    from likewise.workbench.data import Prepared
-
-    facts = Prepared.of(verbs.load(data, **options)).facts()
-    if as_json:
-        say_json(facts)
-        return
-    out = results()
-    counts = ", ".join(f"{count} {part}" for part, count in facts["counts"].items())
-    out.print(f"[bold]{escape(facts['origin'] or data)}[/]  {escape(facts['domain'])}")
-    out.print(f"  records     {facts['records']} ({counts})")
-    out.print(f"  shape       {escape(facts['space'])}")
-    out.print(f"  duplicates  {facts['duplicates']}")
-    for name, tally in facts["conditions"].items():
-        words = tally if isinstance(tally, str) else _tally(tally)
-        out.print(f"  {escape(name):<11} {escape(words)}")
-    for note in facts["notes"]:
-        out.print(f"  note        {escape(note)}")
-    reasons: dict[str, list[str]] = {}
-    for item in facts["skipped"]:
-        reasons.setdefault(item["why"], []).append(item["what"])
-    for why, names in reasons.items():
-        some = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-        out.print(f"  [yellow]skipped[/]     {len(names)}: {escape(why)} ({escape(some)})")
-
-
 def train_job(
     family: str,
     data: str,
@@ -84,41 +57,38 @@ def train_job(
 
 
 def sample_job(
-    run: Path,
-    *,
-    n: int,
-    where: Mapping[str, str],
-    family: str | None,
-    seed: int,
-    controls: Mapping[str, Any],
-    out: Path | None,
-    as_json: bool,
+    run: Path, *, n: int, only: str | None, as_json: bool, quiet: bool, **rest: Any
 ) -> None:
     """`likewise sample`."""
-    from likewise.workbench.samples import sample_to_files
+    from likewise.workbench.samples import sample_to_files, wanted
 
-    files = sample_to_files(
-        run, n=n, where=where, family=family, seed=seed, controls=controls, out=out
-    )
+    numbers = wanted(n, only)
+    with Terminal(quiet=quiet) as terminal:
+        made = sample_to_files(run, numbers=numbers, listener=terminal, **rest)
     if as_json:
-        say_json({"files": [str(file) for file in files]})
+        say_json({
+            "place": str(made.place),
+            "made": made.made,
+            "present": made.present,
+            "files": [str(file) for file in made.files],
+        })  # fmt: skip
         return
-    place = files[0] if len(files) == 1 else files[0].parent
-    results().print(f"{n} samples in [bold]{escape(str(place))}[/]")
+    place = made.files[0] if made.files and made.files[0].suffix == ".png" else made.place
+    place = made.place if made.place.is_dir() else place
+    there = f"; {made.present} more were there already" if made.present else ""
+    results().print(f"{made.made} samples in [bold]{escape(str(place))}[/]{there}")
 
 
-def evaluate_job(
-    made: Path, data: str | None, *, options: Mapping[str, str], as_json: bool, quiet: bool
-) -> None:
+def evaluate_job(made: Path, data: str | None, *, as_json: bool, quiet: bool, **rest: Any) -> None:
     """`likewise evaluate`."""
     with Terminal(quiet=quiet) as terminal:
         if (made / "run.json").exists():
-            board = evaluate_run(made, data, listener=terminal, options=options)
+            board = evaluate_run(made, data, listener=terminal, **rest)
             scores = None
         elif data is None:
             raise UsageError(f"{made} is not a run folder; name the real data to compare it with.")
         else:
-            scores = evaluate_files(made, data, listener=terminal, options=options)
+            scores = evaluate_files(made, data, listener=terminal, **rest)
     if scores is None:
         say_json(board.data) if as_json else _show_board(board)
     elif as_json:
@@ -175,8 +145,3 @@ def _show_audits(audits: Mapping[str, Mapping[str, Any]]) -> None:
                 f"{escape(finding['sentence'])}"
             )
     out.print("[dim]Evidence of resistance to the attacks run, and to no others.[/]")
-
-
-def _tally(tally: Mapping[str, int], most: int = 12) -> str:
-    words: Sequence[str] = [f"{name or '(none)'} {count}" for name, count in tally.items()]
-    return ", ".join(words[:most]) + (f", … ({len(words)} values)" if len(words) > most else "")

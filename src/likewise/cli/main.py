@@ -28,7 +28,9 @@ app = typer.Typer(
     ),
 )
 
-Data = Annotated[str, typer.Argument(help="A folder, a zip, .npz or .npy, or `digits`.")]
+Data = Annotated[
+    str, typer.Argument(help="A folder, a zip or tar, .npz, .npy or IDX files, or `digits`.")
+]
 RunFolder = Annotated[Path, typer.Argument(help="A run folder, such as runs/digits-….")]
 Seed = Annotated[int, typer.Option(help="Of all randomness.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -41,6 +43,10 @@ Load = Annotated[
     typer.Option(
         "--load", help="How to read the data, such as size=32 (repeatable).", metavar="KEY=VALUE"
     ),
+]
+Inception = Annotated[
+    Path | None,
+    typer.Option(help="Weights of Inception (safetensors), for fd_inception; slow on a CPU."),
 ]
 Family = Annotated[
     str | None, typer.Option(help="Which family of the run; its best if not given.")
@@ -69,6 +75,7 @@ def run(
     device: Device = "auto",
     out: Out = None,
     plan: Annotated[Path | None, typer.Option(help="Follow another run's plan exactly.")] = None,
+    inception: Inception = None,
     load: Load = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -92,6 +99,7 @@ def run(
             device=device,
             out=out,
             plan=plan,
+            inception=inception,
             options=pairs("--load", load),
             as_json=json,
             quiet=quiet,
@@ -101,14 +109,22 @@ def run(
 
 
 @app.command()
-def data(data: Data, load: Load = None, json: Json = False) -> None:
+def data(
+    data: Data,
+    load: Load = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write a page with pictures, such as data.html; it is private."),
+    ] = None,
+    json: Json = False,
+) -> None:
     """Say what is in some data: kind, sizes, duplicates, shares, what was skipped.
 
-    Example: `likewise data photos/`
+    Examples: `likewise data photos/` · `likewise data photos/ --out data.html`
     """
-    from likewise.cli.jobs import data_job
+    from likewise.cli.data import data_job
 
-    data_job(data, options=pairs("--load", load), as_json=json)
+    data_job(data, options=pairs("--load", load), out=out, as_json=json)
 
 
 @app.command()
@@ -158,6 +174,9 @@ def train(
 def sample(
     run: Annotated[Path, typer.Argument(help="A run folder or a saved model.")],
     n: Annotated[int, typer.Option("-n", help="How many.")] = 64,
+    only: Annotated[
+        str | None, typer.Option(help="Only these by number, such as 17 or 17,40-49.")
+    ] = None,
     where: Annotated[
         list[str] | None,
         typer.Option(help="What they should be, such as label=3.", metavar="KEY=VALUE"),
@@ -169,19 +188,28 @@ def sample(
     guidance: Annotated[float, typer.Option(help="Strength of the condition.")] = 1.0,
     steps: Annotated[int | None, typer.Option(help="Of an iterative sampler.")] = None,
     stochastic: Annotated[bool, typer.Option(help="Noise on an iterative sampler's way.")] = False,
-    out: Out = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="A folder, a .zip, a .npz or a .png; a new folder if not given."),
+    ] = None,
     json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Make more of the data, written in its own format and marked as model-made.
 
     Examples: `likewise sample runs/digits-20261120-1204 -n 100 --where label=3` ·
-    `likewise sample runs/digits-20261120-1204 -n 64 --out grid.png`
+    `likewise sample runs/digits-20261120-1204 -n 64 --out grid.png` ·
+    `likewise sample runs/digits-20261120-1204 --only 17`
+
+    Sample 17 of a seed is the same however many are made. A command that was stopped goes on
+    when it is given again.
     """
     from likewise.cli.jobs import sample_job
 
     sample_job(
         run,
         n=n,
+        only=only,
         where=pairs("--where", where),
         family=family,
         seed=seed,
@@ -194,6 +222,7 @@ def sample(
         },
         out=out,
         as_json=json,
+        quiet=quiet,
     )
 
 
@@ -201,6 +230,7 @@ def sample(
 def evaluate(
     made: Annotated[Path, typer.Argument(help="A run folder, or files of samples.")],
     data: Annotated[str | None, typer.Argument(help="The real data; a run knows its own.")] = None,
+    inception: Inception = None,
     load: Load = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -212,7 +242,8 @@ def evaluate(
     """
     from likewise.cli.jobs import evaluate_job
 
-    evaluate_job(made, data, options=pairs("--load", load), as_json=json, quiet=quiet)
+    options = pairs("--load", load)
+    evaluate_job(made, data, options=options, inception=inception, as_json=json, quiet=quiet)
 
 
 @app.command()
@@ -280,7 +311,9 @@ def guarded(call: Callable[[], Any]) -> int:
             raise KeyboardInterrupt
         return int(result) if isinstance(result, int) else 0
     except LikewiseError as error:
-        errors.print(f"[bold red]error[/]  {escape(str(error))}")
+        stopped = error.exit_code == INTERRUPTED
+        word = "[bold yellow]stopped[/]" if stopped else "[bold red]error[/]"
+        errors.print(f"{word}  {escape(str(error))}")
         return error.exit_code
     except KeyboardInterrupt:
         words = "What was learned is kept; give the same command again to go on."

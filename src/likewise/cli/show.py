@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -16,10 +16,21 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from likewise.train.job import Progress
+    from likewise.workbench.forecast import Forecast
 
 VERDICTS = {"release": "green", "hold": "red", "unknown": "yellow"}
 ARROWS = {"lower": "↓", "higher": "↑"}
 WIDE = 100
+FORECAST_COLUMNS = (
+    ("family", False),
+    ("size", False),
+    ("time", True),
+    ("steps", True),
+    ("passes", True),
+    ("memory", True),
+    ("numbers", False),
+    ("to expect", False),
+)
 
 
 def console() -> Console:
@@ -85,6 +96,20 @@ class Terminal(Listener):
         losses = "  ".join(f"{part} {value:.4g}" for part, value in progress.losses.items())
         words = f"{progress.step}/{progress.steps}  {losses}  {clock(left)} left"
         self.bars.update(self.task, total=progress.steps, completed=progress.step, words=words)
+
+    def forecast(self, rows: "Sequence[Forecast]") -> None:
+        """What is to be expected, as a table, before training begins."""
+        if self.quiet or not rows:
+            return
+        table = Table(title="expected", title_justify="left", box=None, pad_edge=False)
+        for heading, side in FORECAST_COLUMNS:
+            table.add_column(heading, justify="right" if side else "left", style="dim")
+        for row in rows:
+            memory = f"{row.memory} MiB" if row.memory is not None else "-"
+            passes = f"{row.passes:.3g}"
+            cells = (row.name, row.preset, clock(row.seconds), str(row.steps), passes, memory)
+            table.add_row(*(escape(cell) for cell in cells), row.dtype, row.tier)
+        self.console.print(table)
 
     def note(self, sentence: str) -> None:
         """Something worth saying."""

@@ -305,6 +305,8 @@ class Domain(ABC):
 
     name: ClassVar[str]
     headline: ClassVar[str]
+    numbered: ClassVar[bool] = False
+    """Whether `save` writes a file a record, named by the number that is its id."""
 
     @classmethod
     @abstractmethod

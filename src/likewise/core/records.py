@@ -1,8 +1,9 @@
 """Records: a user's data as the user thinks of it, and how it is split."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -24,16 +25,61 @@ class Skipped:
     why: str
 
 
+class Picked(Sequence[Any]):
+    """Some rows of an array that is too large to copy; only what is asked for is read.
+
+    Args:
+        whole: the array, its first axis counts records.
+        rows: (n,) int64 the rows of it.
+
+    Example:
+        >>> some = Picked(np.arange(10), np.array([7, 3, 5]))
+        >>> len(some), int(some[1]), some[1:].tolist(), some[np.array([2, 0])].tolist()
+        (3, 3, [3, 5], [5, 7])
+    """
+
+    def __init__(self, whole: "npt.NDArray[Any]", rows: Rows) -> None:
+        self.whole = whole
+        self.rows = rows
+        self.shape = (len(rows), *whole.shape[1:])
+        self.ndim = whole.ndim
+        self.dtype = whole.dtype
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.whole[self.rows[key]]
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self.whole[row] for row in self.rows)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> "npt.NDArray[Any]":
+        return np.asarray(self.whole[self.rows], dtype=dtype)
+
+    def pick(self, rows: Rows) -> "Picked":
+        """Some of these rows."""
+        return Picked(self.whole, self.rows[rows])
+
+
+def mapped(items: Any) -> bool:
+    """Whether an array lies in a file and is read as it is used (`np.load(mmap_mode="r")`)."""
+    return isinstance(items, np.memmap)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Records:
     """Data as the user thinks of it: pictures, rows, texts.
 
     Args:
         domain: the name of the domain that read them.
-        items: one per record: an array whose first axis counts records, or a sequence.
+        items: one per record: an array whose first axis counts records, or a sequence. Of an
+            array that lies in a file, `take` makes a `Picked` and copies nothing.
         ids: what the user calls each record (a file name, a row number).
         conditions: {name: one value per record}; None where a record has no value.
         groups: records of one group never straddle a split (one patient, one tune), if given.
+        near: the number of each record's cluster of near-duplicates, -1 for none, if there are
+            any; a cluster never straddles a split.
         given: the split that the data came with (folders train/ valid/ test/), per record or "".
         skipped: what loading left out, and why.
         notes: what loading changed or assumed, in plain sentences.
@@ -46,6 +92,7 @@ class Records:
     ids: tuple[str, ...]
     conditions: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     groups: tuple[str, ...] | None = None
+    near: tuple[int, ...] | None = None
     given: tuple[str, ...] | None = None
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
@@ -69,28 +116,45 @@ class Records:
         def pick(values: Sequence[Any]) -> tuple[Any, ...]:
             return tuple(values[i] for i in index)
 
-        items = self.items[index] if isinstance(self.items, np.ndarray) else pick(self.items)
         return replace(
             self,
-            items=items,
+            items=_taken(self.items, index),
             ids=pick(self.ids),
             conditions={name: pick(values) for name, values in self.conditions.items()},
             groups=pick(self.groups) if self.groups is not None else None,
+            near=pick(self.near) if self.near is not None else None,
             given=pick(self.given) if self.given is not None else None,
         )
 
     def hashes(self) -> list[str]:
-        """A hash of each record's content: equal records have equal hashes."""
-        return [_hash(item) for item in self.items]
+        """A hash of each record's content, computed once: equal records have equal hashes."""
+        return self._hashes
+
+    @cached_property
+    def _hashes(self) -> list[str]:
+        plain = np.asarray(self.items) if mapped(self.items) else self.items
+        return [_hash(item) for item in plain]
 
     def fingerprint(self) -> str:
-        """A hash of all records, their ids and their conditions."""
+        """A hash of all records, their ids and their conditions, computed once."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         digest = hashlib.sha256()
         for name, part in zip(self.ids, self.hashes(), strict=True):
             digest.update(f"{name}\x1f{part}\x1e".encode())
         for name, values in sorted(self.conditions.items()):
             digest.update(f"{name}\x1f{values!r}\x1e".encode())
         return digest.hexdigest()
+
+
+def _taken(items: Any, index: Rows) -> Any:
+    if isinstance(items, Picked):
+        return items.pick(index)
+    if mapped(items):
+        return Picked(items, index)
+    return items[index] if isinstance(items, np.ndarray) else tuple(items[i] for i in index)
 
 
 @dataclass(frozen=True)
@@ -111,7 +175,7 @@ SHARES: Mapping[Part, float] = {"train": 0.7, "valid": 0.15, "test": 0.15}
 
 
 def split(records: Records, *, seed: int, stratify: str | None = None) -> Split:
-    """Split records once: whole clusters of duplicates and groups, stratified by a condition.
+    """Split records once: whole clusters of duplicates, near ones and groups, stratified.
 
     A split that the data came with (`given`) is kept: `test` stays test, `valid` stays valid, and
     what is missing is taken from train. A duplicate of a test record is moved out of train.
@@ -199,7 +263,7 @@ def _given(records: Records, rows: list[int]) -> Part | None:
 
 
 def _clusters(records: Records) -> list[list[int]]:
-    """Rows that must stay together, by equal content or equal group, in order of first row."""
+    """Rows that must stay together: equal, of one group or nearly equal; by first row."""
     parent = list(range(len(records)))
 
     def root(row: int) -> int:
@@ -211,6 +275,9 @@ def _clusters(records: Records) -> list[list[int]]:
     keys: list[list[str]] = [records.hashes()]
     if records.groups is not None:
         keys.append([f"group {name}" for name in records.groups])
+    if records.near is not None:
+        alone = enumerate(records.near)
+        keys.append([f"near {n}" if n >= 0 else f"alone {row}" for row, n in alone])
     first: dict[str, int] = {}
     for column in keys:
         for row, key in enumerate(column):

@@ -29,7 +29,10 @@ def fold(seed: int, *words: object) -> int:
         (True, False)
     """
     text = "\x1f".join([str(int(seed)), *map(str, words)])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+    return (
+        int.from_bytes(hashlib.sha256(text.encode(errors="surrogatepass")).digest()[:8], "big")
+        >> 1
+    )
 
 
 def philox(counter: list[Tensor], key: tuple[int, int]) -> list[Tensor]:
@@ -108,6 +111,10 @@ class Draws:
         angle = flat[:, half:].mul(2.0 * math.pi)
         both = torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)
         return both[:, :size].reshape(n, *shape)  # (n, 2 * half) -> (n, *shape)
+
+    def signs(self, *shape: int) -> Tensor:
+        """-1 or 1 at random, float32 (Rademacher)."""
+        return 2.0 * self.integers(2, *shape) - 1.0
 
     def integers(self, high: int, n: int, *shape: int) -> Tensor:
         """(n, *shape) int64 in [0, high), for high up to 2^31."""

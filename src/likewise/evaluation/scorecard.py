@@ -41,9 +41,9 @@ def score_samples(
     """Scores of samples against held-out examples, by name.
 
     `fd_*` and `kd_*` for each feature net; precision, recall, density and coverage in classifier
-    features, or in random ones where there is no classifier; inception_score with a classifier,
-    and label_accuracy if the samples were asked to be of given classes. For the floor, pass valid
-    examples as the samples and test examples as the reference.
+    features, or in contrastive ones where there is no classifier; inception_score with a
+    classifier, and label_accuracy if the samples were asked to be of given classes. For the
+    floor, pass valid examples as the samples and test examples as the reference.
 
     Args:
         samples: (at least n, ...) of `features.space`.
@@ -68,10 +68,11 @@ def score_samples(
     made = samples[chosen]
     scores = {}
     for name, net in features.items():
-        pair = (net(made), net(real))
+        pair = (net(made), features.known(name, real))
+        said = _said_of(name, features)
         for title, measure in _of_features(name, features).items():
             score = measure(*pair)
-            how = f"{score.how}; {name} features {features.hashes[name][:12]}"
+            how = f"{score.how}; {said}"
             scores[title] = replace(score, how=how) if score.value is not None else score
     if features.classifier is not None:
         probabilities = features.classifier.probabilities(made)
@@ -222,10 +223,22 @@ def _measures(features: FeatureSet, labels: Tensor | None) -> dict[str, Measure]
     return measures
 
 
+def _said_of(name: str, features: FeatureSet) -> str:
+    """In which features a score was made, and what they were found to be blind to."""
+    said = f"{name} features {features.hashes[name][:12]}"
+    unmoved = features.unmoved(name)
+    if unmoved:
+        said += (
+            f", whose distance did not rise step by step when real examples were made worse by "
+            f"{' and by '.join(unmoved)}: read it with care"
+        )
+    return said
+
+
 def _of_features(name: str, features: FeatureSet) -> dict[str, Measure]:
     """What is measured in one net's features: distances in all, manifolds in one."""
     measures = {f"{short}_{name}": measure for short, measure in DISTANCES.items()}
-    if name == ("classifier" if "classifier" in features else "random"):
+    if name == next(n for n in ("classifier", "contrastive", "random") if n in features):
         measures |= {measure.name: measure for measure in MANIFOLD}
     return measures
 

@@ -21,15 +21,17 @@ from itertools import pairwise
 from typing import ClassVar, TypeAlias, final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from likewise.core.condition import Batch, Conditions, Grid, Labels, Tokens, Vector, drop, take
 from likewise.core.config import Optimizer, setting
-from likewise.core.contract import Claims, Controls, Family, Loss, Size, Source, Step
+from likewise.core.contract import SIZES, Claims, Controls, Family, Loss, Size, Source, Step
 from likewise.core.rng import Draws
 from likewise.core.space import Continuous, Space
 from likewise.nn.condition import Embed, grid_channels, grids
-from likewise.nn.layers import MLP
+from likewise.nn.layers import MLP, folded, patch_for
+from likewise.nn.pyramid import FINEST
 from likewise.nn.solvers import (
     STEPPERS,
     Velocity,
@@ -52,6 +54,7 @@ class Config:
     """Settings of Diffusion."""
 
     width: int = setting(64, "channels or hidden numbers, at the first level", low=4, high=1024)
+    patch: int = setting(1, "side of the squares of pixels that become channels", low=1, high=16)
     stages: int = setting(2, "resolutions of the U-Net, halved each time", low=1, high=6)
     depth: int = setting(1, "residual blocks at each level", low=1, high=16)
     attention: bool = setting(False, "attention at the lowest resolution", choices=(False, True))
@@ -126,11 +129,13 @@ class Network(nn.Module):
         self.embed = Embed(conditions, steering)
         self.mix = nn.Sequential(nn.SiLU(), nn.Linear(steering, steering), nn.SiLU())
         self.trunk: nn.Module
+        self.patch = config.patch if len(shape) == 3 else 1
         if len(shape) == 3:
+            area = self.patch**2
             self.trunk = UNet(
-                shape[0] + grid_channels(conditions),
-                shape[0],
-                size=shape[1:],
+                area * (shape[0] + grid_channels(conditions)),
+                area * shape[0],
+                size=folded((shape[1], shape[2]), self.patch),
                 widths=tuple(config.width * min(2**level, 4) for level in range(config.stages)),
                 depth=config.depth,
                 steering=steering,
@@ -149,13 +154,10 @@ class Network(nn.Module):
         e = self.mix(self.clock(time_features(t)) + self.embed(c, n, x.device))
         if len(self.shape) == 3:
             maps = grids(c, self.conditions, self.shape[1:], n, x.device)
-            return self.trunk(x if maps is None else torch.cat([x, maps], dim=1), e).float()
+            x = x if maps is None else torch.cat([x, maps], dim=1)
+            x = F.pixel_unshuffle(x, self.patch)  # (n, c, h, w) -> (n, c p p, h / p, w / p)
+            return F.pixel_shuffle(self.trunk(x, e).float(), self.patch)
         return self.trunk(x.flatten(1), e).reshape(x.shape).float()
-
-
-def _signs(rng: Draws, like: Tensor) -> Tensor:
-    """-1 or 1 at random, of a tensor's shape (Rademacher)."""
-    return 2.0 * rng.integers(2, *like.shape) - 1.0
 
 
 def time_features(t: Tensor) -> Tensor:
@@ -194,8 +196,7 @@ class Diffusion(Family[Config]):
         super().__init__(config, space, conditions)
         self.space: Continuous = space
         self.network = Network(config, space.shape, conditions)
-        picture = len(space.shape) == 3
-        statistic = (space.shape[0], 1, 1) if picture else space.shape
+        statistic = (space.shape[0], 1, 1) if len(space.shape) == 3 else space.shape
         self.register_buffer("mean", torch.zeros(statistic))
         self.register_buffer("scale", torch.ones(statistic))
 
@@ -205,7 +206,8 @@ class Diffusion(Family[Config]):
         if len(space.shape) != 3:
             width, depth = {"xs": (128, 2), "s": (256, 3), "m": (384, 4), "l": (512, 6)}[size]
             return Config(width=width, depth=depth, batch=128)
-        side = max(space.shape[1:])
+        patch = patch_for(space.shape, FINEST[SIZES.index(size)])
+        side = max(space.shape[1:]) // patch
         stages = 1 + sum(side > limit for limit in (4, 16, 32, 64, 128))
         width, depth, ema, rate = {
             "xs": (32, 1, 0.995, 4e-3),
@@ -216,6 +218,7 @@ class Diffusion(Family[Config]):
         return Config(
             width=width,
             depth=depth,
+            patch=patch,
             stages=stages,
             attention=side > 8,
             ema=ema,
@@ -382,7 +385,7 @@ class Diffusion(Family[Config]):
             some = slice(first, first + rows)
             data, own = self._scaled(x[some]), rng.shifted(first)
             velocity = self._velocity(take(c, some) if c else None)
-            probe = None if exact else lambda own=own, data=data: _signs(own, data)
+            probe = None if exact else lambda own=own, data=data: own.signs(*data.shape)
             grid = self._density_grid()[::-1]
             z, change = integrate_density(velocity, data, grid, kutta_step, probe)
             normal = -0.5 * (z.square() + math.log(2 * math.pi)).flatten(1).sum(dim=1)

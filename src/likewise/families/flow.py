@@ -33,6 +33,7 @@ ABSENT = 0.1  # share of training rows whose condition is hidden
 CELL_EDGE = 0.02  # margin beyond the range where values fill cells
 POINT_EDGE = 0.0  # where they do not, so that no density lies beyond the range
 FLAT = 256  # a later scale of up to so many numbers becomes one place
+TINY = 12  # pixels a side, up to which a picture is of data too few to learn without dropout
 START = 512  # examples that the start is fitted to
 
 
@@ -115,6 +116,7 @@ class Flow(Family[FlowConfig]):
             "m": (96, 2, 6),
             "l": (192, 2, 8),
         }[size]
+        tiny = longest <= TINY
         if longest == 1:
             steps += 1
         slow = size in ("m", "l")
@@ -123,6 +125,7 @@ class Flow(Family[FlowConfig]):
             depth=depth,
             steps=steps,
             scales=scales,
+            dropout=0.1 if tiny else 0.0,
             steering=max(32, wide // 2),
             ema=0.999 if slow else 0.99,
             optimizer=Optimizer(

@@ -42,15 +42,18 @@ from likewise.core.rng import Draws
 from likewise.core.space import Continuous, Space
 from likewise.nn.augment import DRAWS, augment
 from likewise.nn.condition import Embed
-from likewise.nn.layers import MLP
-from likewise.nn.pyramid import Decoder, Encoder, Units, latent_draws
+from likewise.nn.layers import MLP, patch_for
+from likewise.nn.pyramid import FINEST, SEEN, Decoder, Encoder, Units, latent_draws
 
+TINY = 12  # pixels a side, up to which a picture asks little of a network
 DROPPED = 0.2  # more than is usual: few steps must teach all classes without a label too
 
 
 def _adam(learning_rate: float) -> Optimizer:
     """Without momentum, and never quite at rest: the two parts must follow each other."""
-    return Optimizer(learning_rate=learning_rate, beta1=0.0, beta2=0.99, floor=0.1, clip=0.0)
+    return Optimizer(
+        learning_rate=learning_rate, beta1=0.0, beta2=0.99, warmup=0.02, floor=0.1, clip=0.0
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,7 @@ class Config:
     latent: int = setting(32, "random numbers the generator takes", low=1, high=4096, scale="log")
     width: int = setting(16, "channels at full size, or of an MLP", low=1, high=4096, scale="log")
     depth: int = setting(1, "residual blocks a stage, or of an MLP", low=1, high=32)
+    patch: int = setting(1, "side of the squares of pixels that become channels", low=1, high=16)
     features: int = setting(128, "numbers the critic judges by", low=1, high=65536, scale="log")
     steering: int = setting(32, "numbers a condition becomes", low=1, high=4096, scale="log")
     penalty: float = setting(0.5, "weight of the gradient penalties", low=0.0, high=1e4)
@@ -105,15 +109,17 @@ class GAN(Family[Config]):
         """Wider, deeper and slower by size; the shortest runs have no time to learn by heart."""
         level = SIZES.index(size)
         picture = len(space.shape) == 3
-        rate = (3e-3, 1e-3, 5e-4, 2e-4)[level]
+        tiny = not picture or max(space.shape[1:]) <= TINY
+        rate = (3e-3 if tiny else 1e-3, 1e-3, 5e-4, 2e-4)[level]
         return Config(
             latent=(32, 64, 64, 128)[level],
-            width=((16, 24, 32, 64) if picture else (128, 256, 384, 512))[level],
+            width=((16 if tiny else 32, 48, 64, 96) if picture else (128, 256, 384, 512))[level],
             depth=(1, 1, 1, 2)[level] if picture else 2,
+            patch=patch_for(space.shape, FINEST[level]) if picture else 1,
             features=(128, 256, 256, 512)[level],
             steering=(32, 64, 64, 128)[level],
             augment=0.0 if size == "xs" else 0.5,
-            ema=(0.99, 0.998, 0.999, 0.9995)[level],
+            ema=(0.99 if tiny else 0.998, 0.998, 0.999, 0.9995)[level],
             generator=_adam(rate),
             critic=_adam(rate),
         )
@@ -127,8 +133,12 @@ class GAN(Family[Config]):
         return {"critic": self.config.critic, "generator": self.config.generator}
 
     def prepare(self, source: Source, *, rng: Draws) -> None:
-        """The data's own centre and spread, where the Space states no range."""
+        """The middle of the data; and its spread, where the Space states no range."""
         self.units.prepare(source, rng)
+        x, _ = source.batch(rng.integers(len(source), SEEN).cpu(), rng)
+        middle = self.units.inward(x.to(self.device)).mean(dim=0)
+        bounded = self.generator.bounded
+        self.generator.middle.copy_(middle.clamp(-0.95, 0.95).atanh() if bounded else middle)
 
     def losses(self, x: Tensor, c: Batch, *, step: Step) -> Iterator[Loss]:
         """The critic's loss, then the generator's under the critic as it has become."""
@@ -187,12 +197,19 @@ class GAN(Family[Config]):
 
 
 class Generator(nn.Module):
-    """Noise (n, latent) and conditions to examples (n, *shape) in the network's units."""
+    """Noise (n, latent) and conditions to examples (n, *shape) in the network's units.
+
+    The net says how far an example is from the middle of the data: from anywhere else its first
+    large steps would take all examples to one side.
+    """
+
+    middle: Tensor
 
     def __init__(self, config: Config, space: Continuous, conditions: Conditions) -> None:
         super().__init__()
         self.shape = space.shape
         self.bounded = space.low is not None and space.high is not None
+        self.register_buffer("middle", torch.zeros(space.shape))
         self.embed = Embed(conditions, config.steering) if conditions else None
         inputs = config.latent + (config.steering if conditions else 0)
         self.net: nn.Module
@@ -204,6 +221,7 @@ class Generator(nn.Module):
                 size=(size[0], size[1]),
                 width=config.width,
                 depth=config.depth,
+                patch=config.patch,
                 norm=False,
             )
         else:
@@ -212,7 +230,7 @@ class Generator(nn.Module):
     def forward(self, z: Tensor, c: Batch) -> Tensor:
         if self.embed is not None:
             z = torch.cat([z, self.embed(c, len(z), z.device)], dim=1)  # (n, latent + steering)
-        made = self.net(z).float().reshape(-1, *self.shape)
+        made = self.middle + self.net(z).float().reshape(-1, *self.shape)
         return torch.tanh(made) if self.bounded else made
 
 
@@ -232,6 +250,7 @@ class Critic(nn.Module):
                 size=(size[0], size[1]),
                 width=config.width,
                 depth=config.depth,
+                patch=config.patch,
                 norm=False,
             )
         else:

@@ -24,7 +24,7 @@ autoencoders", 2016): it rises with the number of draws, in expectation, towards
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias, final
+from typing import Any, TypeAlias, final
 
 import torch
 import torch.nn.functional as F
@@ -46,8 +46,8 @@ from likewise.core.rng import Draws
 from likewise.core.space import Continuous, Space
 from likewise.nn.condition import Embed
 from likewise.nn.heads import gaussian_log_density, logistic_log_mass
-from likewise.nn.layers import MLP
-from likewise.nn.pyramid import Decoder, Encoder, Units, latent_draws
+from likewise.nn.layers import MLP, patch_for
+from likewise.nn.pyramid import FINEST, Decoder, Encoder, Units, latent_draws
 
 DROPPED = 0.1
 FLOOR = -7.0
@@ -66,6 +66,7 @@ class Config:
     )
     width: int = setting(16, "channels at full size, or of an MLP", low=1, high=4096, scale="log")
     depth: int = setting(1, "residual blocks a stage, or of an MLP", low=0, high=32)
+    patch: int = setting(1, "side of the squares of pixels that become channels", low=1, high=16)
     steering: int = setting(32, "numbers a condition becomes", low=1, high=4096, scale="log")
     prior: str = setting("mixture", "distribution of codes", choices=("normal", "mixture"))
     components: int = setting(16, "Gaussians in a mixture prior", low=1, high=4096, scale="log")
@@ -132,6 +133,7 @@ class VAE(Family[Config]):
             latent=min((16, 32, 64, 128)[level], space.dimensions),
             width=((16, 24, 48, 96) if picture else (128, 256, 384, 512))[level],
             depth=(1, 1, 2, 3)[level] if picture else 2,
+            patch=patch_for(space.shape, FINEST[level]) if picture else 1,
             steering=(32, 64, 128, 256)[level],
             components=(16, 32, 64, 128)[level],
             sample_mean=picture and space.dimensions > NOISY,
@@ -309,15 +311,14 @@ def _trunks(config: Config, space: Continuous, steering: int) -> tuple[nn.Module
         encoder = Flat(d, 2 * latent, config, steering)
         return encoder, Flat(latent, wide * d, config, steering)
     channels, height, width = space.shape
-    size, depth = (height, width), config.depth
-    return (
-        Encoder(
-            channels, 2 * latent, size=size, width=config.width, depth=depth, steering=steering
-        ),
-        Decoder(
-            latent, wide * channels, size=size, width=config.width, depth=depth, steering=steering
-        ),
-    )
+    same: dict[str, Any] = {
+        "size": (height, width),
+        "width": config.width,
+        "depth": config.depth,
+        "patch": config.patch,
+        "steering": steering,
+    }
+    return Encoder(channels, 2 * latent, **same), Decoder(latent, wide * channels, **same)
 
 
 def _above(log_scale: Tensor) -> Tensor:

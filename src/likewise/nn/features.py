@@ -10,10 +10,8 @@ All are small, trained on the training split only, and shifted and scaled by one
 average feature has mean 0 and variance 1 there: distances of different nets are then of one size.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -24,22 +22,22 @@ from likewise.core.config import Optimizer
 from likewise.core.contract import Loss, Source, Step
 from likewise.core.errors import DataError, UsageError, must
 from likewise.core.rng import Draws, fold, generator
-from likewise.core.space import Categorical, Continuous, Mixed, Sequence, Space
-from likewise.nn.layers import sizes
+from likewise.core.space import Space
+from likewise.nn.trunk import ENTRIES, Scaled, batches, rows_at_once, trunk
 
-_EXAMPLES = 4096  # that scales and components are measured on, at most
-_ENTRIES = 1 << 24  # numbers in memory at once, at most
 _COMPONENTS = 1024  # rows or columns of the largest matrix that Pca takes apart
 
 
 def width_for(n: int) -> int:
-    """How many features to measure n examples with: 8 examples a feature, 32 at most.
+    """How many features to measure n examples with: n / 8 up to 32, then n / 32 up to 64.
+
+    Wider nets see more, but the bias of a Fréchet distance grows with the width over n.
 
     Example:
-        >>> width_for(40), width_for(270), width_for(10_000)
-        (5, 32, 32)
+        >>> width_for(40), width_for(270), width_for(1000), width_for(10_000)
+        (5, 32, 32, 64)
     """
-    return max(1, min(32, n // 8))
+    return max(1, min(32, n // 8), min(64, n // 32))
 
 
 class FeatureNet(nn.Module, ABC):
@@ -74,7 +72,8 @@ class FeatureNet(nn.Module, ABC):
     def features(self, x: Tensor) -> Tensor:
         """(n, width) float32 features of examples of the Space, the same at any n."""
         self.eval()
-        parts = [self.raw(part.to(self.shift.device)) for part in x.split(_rows(self.space))]
+        rows = x.split(rows_at_once(self.space))
+        parts = [self.raw(part.to(self.shift.device)) for part in rows]
         return (torch.cat(parts) - self.shift) / self.scale
 
     @torch.no_grad()
@@ -82,7 +81,7 @@ class FeatureNet(nn.Module, ABC):
         """Shift to mean 0 and scale to a mean variance of 1 on the source."""
         self.shift.zero_()
         self.scale.fill_(1.0)
-        values = torch.cat([self.features(x) for x in _batches(source, rng)]).double()
+        values = torch.cat([self.features(x) for x in batches(source, rng)]).double()
         mean, variance = values.mean(dim=0), values.var(dim=0, correction=0).mean()
         self.shift.copy_(mean)
         self.scale.copy_(variance.sqrt() if variance > 1e-12 else torch.ones(()))
@@ -91,7 +90,7 @@ class FeatureNet(nn.Module, ABC):
 class Classifier(FeatureNet):
     """Tells the classes of a Labels condition apart; its features are the layer before the last.
 
-    A `Trainable`: cross-entropy with smoothed labels, per example; an example without a label
+    A `Trainable`: cross-entropy per example; an example without a label
     has no loss.
 
     Args:
@@ -105,7 +104,7 @@ class Classifier(FeatureNet):
         if len(labels.names) < 2:
             raise UsageError(must("the number of classes", "at least 2", len(labels.names)))
         self.labels = labels
-        self.trunk = _trunk(space, width, channels=16)
+        self.trunk = trunk(space, width, channels=16)
         self.last = nn.Linear(width, len(labels.names))
 
     def raw(self, x: Tensor) -> Tensor:
@@ -120,7 +119,8 @@ class Classifier(FeatureNet):
     def probabilities(self, x: Tensor) -> Tensor:
         """(n, classes) float32, rows that sum to 1."""
         self.eval()
-        parts = [self.logits(part.to(self.shift.device)) for part in x.split(_rows(self.space))]
+        rows = x.split(rows_at_once(self.space))
+        parts = [self.logits(part.to(self.shift.device)) for part in rows]
         return torch.cat(parts).softmax(dim=1)
 
     def prepare(self, source: Source, *, rng: Draws) -> None:
@@ -133,16 +133,16 @@ class Classifier(FeatureNet):
 
     def optimizers(self) -> dict[str, Optimizer]:
         """AdamW with a short warm-up; the weight decay is what keeps it from overfitting."""
-        settings = Optimizer(learning_rate=3e-3, weight_decay=0.05, warmup=0.1)
+        settings = Optimizer(learning_rate=5e-3, weight_decay=0.05, warmup=0.1)
         return {"classifier": settings}
 
     def losses(self, x: Tensor, c: Batch, *, step: Step) -> Iterator[Loss]:
-        """Cross-entropy with label smoothing 0.1 (Szegedy et al., 2016), (n,)."""
+        """Cross-entropy, (n,); labels are not smoothed: that would flatten `probabilities`."""
         if self.labels.name not in c:
             raise DataError(f"the batches must carry the condition {self.labels.name!r}.")
         target, present = c[self.labels.name]
         logits = self.logits(x)
-        value = F.cross_entropy(logits, target, reduction="none", label_smoothing=0.1)
+        value = F.cross_entropy(logits, target, reduction="none")
         right = (logits.argmax(dim=1) == target)[present].float()
         accuracy = right.mean() if len(right) else torch.ones(())
         yield Loss("classifier", value * present, {"accuracy": accuracy})
@@ -159,7 +159,7 @@ class RandomNet(FeatureNet):
 
     def __init__(self, space: Space, width: int = 32, seed: int = 0) -> None:
         super().__init__(space, width)
-        self.trunk = _trunk(space, width, channels=32)
+        self.trunk = trunk(space, width, channels=32)
         draw = generator(fold(seed, "random features"))
         for parameter in self.trunk.parameters():
             if parameter.ndim > 1:
@@ -190,7 +190,7 @@ class Pca(FeatureNet):
 
     def __init__(self, space: Space, width: int = 32) -> None:
         super().__init__(space, width)
-        self.scaled = _Scaled(space)
+        self.scaled = Scaled(space)
         self.register_buffer("centre", torch.zeros(self.scaled.width))
         self.register_buffer("basis", torch.zeros(self.scaled.width, width))
 
@@ -215,163 +215,19 @@ class Pca(FeatureNet):
 
     def _from_covariance(self, source: Source, rng: Draws) -> tuple[Tensor, Tensor]:
         """Mean (d,) and eigenvectors (d, rank), largest first."""
-        flat = torch.cat([self.scaled(x) for x in _batches(source, rng)]).double()
+        flat = torch.cat([self.scaled(x) for x in batches(source, rng)]).double()
         mean = flat.mean(dim=0)
         values, vectors = torch.linalg.eigh((flat - mean).T @ (flat - mean) / len(flat))
         return mean, vectors.flip(1)[:, _real(values)]
 
     def _from_rows(self, source: Source, rng: Draws) -> tuple[Tensor, Tensor]:
         """The same by the inner products of rows, where there are more columns than rows."""
-        limit = min(_COMPONENTS, max(2 * self.width, _ENTRIES // self.scaled.width))
-        flat = torch.cat([self.scaled(x) for x in _batches(source, rng, limit)]).double()
+        limit = min(_COMPONENTS, max(2 * self.width, ENTRIES // self.scaled.width))
+        flat = torch.cat([self.scaled(x) for x in batches(source, rng, limit)]).double()
         mean = flat.mean(dim=0)
         values, rows = torch.linalg.eigh((flat - mean) @ (flat - mean).T / len(flat))
         vectors = (flat - mean).T @ rows.flip(1)[:, _real(values)]  # (d, rows) @ (rows, rank)
         return mean, F.normalize(vectors, dim=0)
-
-
-class _Scaled(nn.Module):
-    """`space.flat(x)`, with columns that have units of their own at mean 0 and deviation 1.
-
-    Pictures and one-hot columns keep their units: an edge pixel or a rare class is not blown up.
-    """
-
-    mean: Tensor
-    deviation: Tensor
-
-    def __init__(self, space: Space) -> None:
-        super().__init__()
-        self.space = space
-        self.width = _flat_width(space)
-        self.own_units = isinstance(space, Mixed) or (
-            isinstance(space, Continuous) and len(space.shape) < 3
-        )
-        self.register_buffer("mean", torch.zeros(self.width))
-        self.register_buffer("deviation", torch.ones(self.width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(n, ...) -> (n, d)."""
-        return (self.space.flat(x) - self.mean) / self.deviation
-
-    def prepare(self, source: Source, rng: Draws) -> None:
-        """Measure each column over the source."""
-        if not self.own_units:
-            return
-        flat = torch.cat([self.space.flat(x) for x in _batches(source, rng)]).double()
-        flags = ((flat == 0) | (flat == 1)).all(dim=0)
-        mean, deviation = flat.mean(dim=0), flat.std(dim=0, correction=0)
-        keep = flags | (deviation < 1e-6 * (1 + mean.abs()))
-        self.mean.copy_(torch.where(flags, 0.0, mean))
-        self.deviation.copy_(torch.where(keep, 1.0, deviation))
-
-
-class _Rows(nn.Module):
-    """A trunk over `space.flat`: a perceptron with two hidden layers."""
-
-    def __init__(self, space: Space, width: int, channels: int) -> None:
-        super().__init__()
-        self.scaled = _Scaled(space)
-        hidden = 4 * channels
-        self.layers = nn.Sequential(
-            nn.Linear(self.scaled.width, hidden),
-            nn.SiLU(),
-            nn.Linear(hidden, hidden),
-            nn.SiLU(),
-            nn.Linear(hidden, width),
-        )
-
-    def prepare(self, source: Source, rng: Draws) -> None:
-        self.scaled.prepare(source, rng)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(self.scaled(x))
-
-
-class _Pictures(nn.Module):
-    """A trunk over pictures: convolutions that halve height and width down to 4 pixels or fewer.
-
-    The first one takes steps as large as bring a picture to 16 pixels, since full size is dear.
-    Classes of a Categorical picture become channels by a table.
-    """
-
-    def __init__(self, space: Continuous | Categorical, width: int, channels: int) -> None:
-        super().__init__()
-        inputs, height, wide = space.shape
-        self.table = nn.Embedding(space.categories, 8) if isinstance(space, Categorical) else None
-        inputs *= 8 if self.table else 1
-        halvings = max(0, math.ceil(math.log2(max(height, wide) / 4)))
-        stride = 2 ** max(0, halvings - 2)
-        first = nn.Conv2d(inputs, channels, 2 * stride + 1, stride=stride, padding=stride)
-        layers: list[nn.Module] = [first, nn.ReLU()]
-        counts = [channels * 2**stage for stage in range(min(halvings, 2) + 1)]
-        for before, after in pairwise(counts):
-            layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU()]
-            layers += [nn.MaxPool2d(2, ceil_mode=True)]
-        self.layers = nn.Sequential(*layers, nn.Flatten())
-        last = sizes(height, wide, halvings + 1)[-1]
-        self.last = nn.Linear(counts[-1] * last[0] * last[1], width)
-
-    def prepare(self, source: Source, rng: Draws) -> None:
-        return
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.table is not None:
-            x = self.table(x).permute(0, 1, 4, 2, 3).flatten(1, 2)  # -> (n, channels * 8, h, w)
-        return self.last(self.layers(x))
-
-
-class _Tokens(nn.Module):
-    """A trunk over sequences: convolutions, then the mean and the largest over places."""
-
-    def __init__(self, space: Sequence, width: int, channels: int) -> None:
-        super().__init__()
-        self.space = space
-        self.table = nn.Embedding(space.tokens, channels)
-        self.first = nn.Conv1d(channels, 2 * channels, 3, padding=1)
-        self.second = nn.Conv1d(2 * channels, 2 * channels, 3, padding=1)
-        self.last = nn.Linear(4 * channels + 1, width)
-
-    def prepare(self, source: Source, rng: Draws) -> None:
-        return
-
-    def forward(self, x: Tensor) -> Tensor:
-        mask = self.space.mask(x)[:, None, :].float()  # (n, 1, length)
-        h = self.table(x).transpose(1, 2) * mask  # (n, channels, length)
-        h = F.relu(self.first(h)) * mask
-        h = F.relu(self.second(h)) * mask
-        length = mask.sum(dim=2)
-        pooled = [h.sum(dim=2) / length, h.amax(dim=2), length / self.space.length]
-        return self.last(torch.cat(pooled, dim=1))
-
-
-def _trunk(space: Space, width: int, channels: int) -> "_Rows | _Pictures | _Tokens":
-    if isinstance(space, Sequence):
-        return _Tokens(space, width, channels)
-    if isinstance(space, (Continuous, Categorical)) and len(space.shape) == 3:
-        return _Pictures(space, width, channels)
-    return _Rows(space, width, channels)
-
-
-def _batches(source: Source, rng: Draws, limit: int = _EXAMPLES) -> Iterator[Tensor]:
-    """Examples of a source once each, evenly spread over it, at most `limit` of them."""
-    count = min(len(source), limit)
-    index = torch.arange(count) * len(source) // count
-    start = 0
-    for rows in index.split(_rows(source.space)):
-        yield source.batch(rows, rng.shifted(start))[0]
-        start += len(rows)
-
-
-def _rows(space: Space) -> int:
-    """How many examples go through a net at once."""
-    return max(1, min(512, _ENTRIES // _flat_width(space)))
-
-
-def _flat_width(space: Space) -> int:
-    """How many columns `space.flat` has."""
-    whole = isinstance(space, (Categorical, Sequence))
-    example = torch.zeros(1, *space.shape, dtype=torch.int64 if whole else torch.float32)
-    return space.flat(example).shape[1]
 
 
 def _real(values: Tensor) -> Tensor:

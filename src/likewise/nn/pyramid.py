@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from likewise.core.contract import Controls, Source
 from likewise.core.rng import Draws
 from likewise.core.space import Continuous
-from likewise.nn.layers import Down, ResBlock, Up, groups, sizes, zeroed
+from likewise.nn.layers import Down, ResBlock, Up, folded, groups, sizes, zeroed
 
 Affine = TypeVar("Affine", nn.Linear, nn.Conv2d)
 Step = TypeVar("Step", Down, Up)
 FLOOR = 4
+FINEST = (16, 16, 32, 64)  # pixels a side, at most, that presets "xs" to "l" work at
 SEEN = 4096
 
 
@@ -87,8 +88,9 @@ class Encoder(nn.Module):
         inputs: channels of the picture.
         outputs: numbers in the vector.
         size: height and width of the picture.
-        width: channels at full size.
+        width: channels at the first stage.
         depth: residual blocks a stage.
+        patch: side of the squares of pixels that become channels before all else.
         steering: width e of the steering vector; 0 for none. Needs norms.
         norm: whether the blocks have group norms (each example is normalised by itself).
     """
@@ -101,14 +103,16 @@ class Encoder(nn.Module):
         size: tuple[int, int],
         width: int,
         depth: int,
+        patch: int = 1,
         steering: int = 0,
         norm: bool = True,
     ) -> None:
         super().__init__()
+        self.patch, size = patch, folded(size, patch)
         count = stages(*size)
         channels = widths(width, count)
         (height, wide) = sizes(*size, count)[-1]
-        self.first = keep_variance(nn.Conv2d(inputs, width, 3, padding=1))
+        self.first = keep_variance(nn.Conv2d(inputs * patch**2, width, 3, padding=1))
         self.downs = nn.ModuleList(
             _kept(Down(before, after), norm) for before, after in pairwise(channels)
         )
@@ -118,7 +122,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor, e: Tensor | None = None) -> Tensor:
         """x (n, inputs, h, w), e (n, steering) -> (n, outputs)."""
-        h = self.first(x)
+        h = self.first(F.pixel_unshuffle(x, self.patch))  # (n, c, h, w) -> (n, c p p, h/p, w/p)
         for stage, blocks in enumerate(self.blocks):
             if stage:
                 h = self.downs[stage - 1](h)
@@ -132,7 +136,7 @@ class Decoder(nn.Module):
     Args:
         inputs: numbers in the vector.
         outputs: channels of the picture.
-        size, width, depth, steering, norm: as in `Encoder`.
+        size, width, depth, patch, steering, norm: as in `Encoder`.
     """
 
     def __init__(
@@ -143,10 +147,12 @@ class Decoder(nn.Module):
         size: tuple[int, int],
         width: int,
         depth: int,
+        patch: int = 1,
         steering: int = 0,
         norm: bool = True,
     ) -> None:
         super().__init__()
+        self.patch, size = patch, folded(size, patch)
         count = stages(*size)
         channels = widths(width, count)[::-1]
         self.sizes = sizes(*size, count)[::-1]
@@ -158,7 +164,7 @@ class Decoder(nn.Module):
         )
         self.blocks = nn.ModuleList(Blocks(c, depth, steering, norm) for c in channels)
         self.norm = _norm(channels[-1], norm)
-        self.last = keep_variance(nn.Conv2d(channels[-1], outputs, 3, padding=1))
+        self.last = keep_variance(nn.Conv2d(channels[-1], outputs * patch**2, 3, padding=1))
 
     def forward(self, z: Tensor, e: Tensor | None = None) -> Tensor:
         """z (n, inputs), e (n, steering) -> (n, outputs, h, w)."""
@@ -167,7 +173,7 @@ class Decoder(nn.Module):
             if stage:
                 h = self.ups[stage - 1](h, self.sizes[stage])
             h = blocks(h, e)
-        return self.last(F.silu(self.norm(h)))
+        return F.pixel_shuffle(self.last(F.silu(self.norm(h))), self.patch)
 
 
 class Units(nn.Module):

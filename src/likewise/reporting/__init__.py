@@ -7,7 +7,7 @@
 from pathlib import Path
 
 from likewise.reporting.card import as_markdown
-from likewise.reporting.folder import Folder, Plain, open_folder
+from likewise.reporting.folder import Folder, Plain, number, open_folder
 from likewise.reporting.page import as_html
 from likewise.reporting.view import collect
 from likewise.store.files import write_json, write_text
@@ -42,7 +42,25 @@ def report(run: Path, *, with_train: bool = False) -> Path:
 
 
 def _private(folder: Folder) -> list[Plain]:
-    """The pictures of the private folder, in order of name."""
+    """The pictures of the private folder with what is known of each; held-out records first."""
     paths = sorted((folder.path / "private").rglob("*.png"))
     found = [folder.picture(path.relative_to(folder.path).as_posix()) for path in paths]
-    return [picture for picture in found if picture]
+    told = [{**picture, **_evidence(folder, picture["path"])} for picture in found if picture]
+    return sorted(told, key=lambda picture: str(picture["kind"]))
+
+
+def _evidence(folder: Folder, path: str) -> Plain:
+    """Whose picture it is, of which kind, and the distances of its pairs in their order."""
+    name = Path(path).stem
+    kind = next((kind for kind in ("nearest", "reconstruction") if name.endswith(f"-{kind}")), "")
+    facts = folder.json(str(Path(path).with_suffix(".json"))) if kind == "nearest" else {}
+    columns = [facts.get(key) for key in ("to_train", "to_held_out", "ratio")]
+    told = all(isinstance(column, list) for column in columns)
+    return {
+        "family": name.removesuffix(f"-{kind}") if kind else "",
+        "kind": kind,
+        "pairs": [
+            {"to_train": number(near), "to_held_out": number(other), "ratio": number(ratio)}
+            for near, other, ratio in (zip(*columns, strict=False) if told else ())
+        ],
+    }

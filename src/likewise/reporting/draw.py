@@ -184,7 +184,8 @@ def _steps(low: float, high: float, most: int) -> list[float]:
     size = 10.0 ** math.floor(math.log10((high - low) / most))
     step = next(size * k for k in (1, 2, 5, 10) if (high - low) / (size * k) <= most)
     first, last = math.ceil(low / step), math.floor(high / step)
-    return [at * step for at in range(first, last + 1)]
+    ticks = [at * step for at in range(first, last + 1)]
+    return [tick for tick in ticks if low <= tick <= high]  # rounding can lead out of an axis
 
 
 def _decades(low: float, high: float, most: int) -> list[float]:

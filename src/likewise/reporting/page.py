@@ -26,18 +26,27 @@ def as_html(run: Path, view: Plain, private: list[Plain] | None = None) -> str:
         private: pictures that show training records; None leaves out these and all samples that
             may hold training records.
     """
+    return render(
+        "page.html",
+        view=view,
+        version=view["version"],
+        private=private,
+        embedded=lambda picture: _embedded(run / picture["path"]),
+    )
+
+
+def render(template: str, **values: Any) -> str:
+    """A page out of a template that extends `base.html`, with its style and script inside."""
     from markupsafe import Markup
 
     environment = _environment()
     script = _source(environment, "script.js")
     seal = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("page.html").render(
-        view=view,
-        private=private,
+    return environment.get_template(template).render(
         style=Markup(_source(environment, "style.css")),
         script=Markup(script),
         seal=seal,
-        embedded=lambda picture: _embedded(run / picture["path"]),
+        **values,
     )
 
 

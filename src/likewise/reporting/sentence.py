@@ -84,7 +84,7 @@ def _facts(measure: str, cell: Plain) -> str:
     if cell["low"] is not None and cell["high"] is not None:
         facts.append(f"95\u00a0% interval {number(cell['low'])} to {number(cell['high'])}")
     if cell["n"]:
-        facts.append(f"n = {count(cell['n'])}")
+        facts.append(f"n\u00a0=\u00a0{count(cell['n'])}")
     better = cell["better"] or meaning(measure).better
     if better:
         facts.append(f"{better} is better")

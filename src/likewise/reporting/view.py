@@ -6,9 +6,9 @@ nothing else, so whatever a reader sees can also be read by a program.
 
 import shlex
 from collections.abc import Mapping
-from typing import Any
 
 from likewise.reporting.board import board, worst
+from likewise.reporting.curves import curves
 from likewise.reporting.folder import (
     SCHEMA,
     Folder,
@@ -21,13 +21,13 @@ from likewise.reporting.folder import (
     texts,
     whole,
 )
+from likewise.reporting.nets import nets
+from likewise.reporting.planned import against, plan
 from likewise.reporting.sentence import verdict
 from likewise.reporting.words import LIMITS, STATES
 
 MOST_SKIPPED = 50
-MOST_POINTS = 240
 _OUTCOMES = {"pass", "fail", "unknown"}
-_OWN_FACTS = {"preset", "steps", "batch", "seconds"}
 
 
 def collect(folder: Folder) -> Plain:
@@ -40,6 +40,8 @@ def collect(folder: Folder) -> Plain:
     skipped = {text(row.get("name")): text(row.get("why")) for row in rows(ranked.get("skipped"))}
     families = [_family(folder, name, run, table, audits[name], skipped) for name in names]
     data = mapping(run.get("data")) or mapping(ranked.get("data"))
+    seconds = {key: number(item) for key, item in mapping(run.get("seconds")).items()}
+    budget = number(mapping(run.get("budget")).get("seconds")) or table["budget"]
     return {
         "schema": SCHEMA,
         "name": text(run.get("name")) or folder.path.resolve().name,
@@ -51,11 +53,14 @@ def collect(folder: Folder) -> Plain:
         "verdict": verdict(table, families),
         "board": table,
         "families": families,
-        "data": _data(data),
-        "budget": number(mapping(run.get("budget")).get("seconds")) or table["budget"],
-        "plan": _plan(mapping(run.get("plan"))),
+        "unjudged": _unjudged(audits),
+        "features": nets(folder.json("features/features.json")),
+        "data": _data(data, families),
+        "budget": budget,
+        "against_budget": against(seconds.get("total"), budget),
+        "plan": plan(run),
         "machine": {key: text(item) for key, item in mapping(run.get("machine")).items()},
-        "seconds": {key: number(item) for key, item in mapping(run.get("seconds")).items()},
+        "seconds": seconds,
         "left_out": _left_out(skipped, families),
         "repeat": _repeat(run, data),
         "limits": list(LIMITS),
@@ -86,6 +91,7 @@ def _family(
         "name": name,
         "role": row["role"] if row else "",
         "settings": _settings(config),
+        "steered": _steered(config),
         "state": said if said in STATES else known,
         "why": text(state.get("why")) or skipped.get(name, ""),
         "seconds": number(state.get("seconds")),
@@ -93,7 +99,7 @@ def _family(
         "picture": folder.picture(f"{name}/samples/grid.png"),
         "verdict": worst(row["verdict"] if row else "", text(audit.get("verdict"))),
         "findings": [_finding(entry) for entry in rows(audit.get("findings"))],
-        "curves": _curves(folder.log(f"{name}/log.jsonl")),
+        "curves": curves(folder.log(f"{name}/log.jsonl"), name),
     }
 
 
@@ -107,6 +113,26 @@ def _settings(config: Plain) -> Plain:
         for stage in stages
         for name, value in flat(stage.get("config")).items()
     }
+
+
+def _steered(config: Plain) -> list[str]:
+    """The conditions that a family, or a stage of it, is steered by."""
+    stages = rows(config.get("stages"))
+    found = [text(one.get("name")) for stage in stages for one in rows(stage.get("conditions"))]
+    return list(dict.fromkeys(found))
+
+
+def _unjudged(audits: Mapping[str, Plain]) -> list[Plain]:
+    """Rules and columns with nothing to say of some families; an equal reason is said once."""
+    audited = {name: audit for name, audit in audits.items() if audit}
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, audit in audited.items():
+        for rule, why in mapping(audit.get("left_out")).items():
+            found.setdefault((rule, text(why).rstrip(".")), []).append(name)
+    return [
+        {"rule": rule, "why": why, "families": [] if len(names) == len(audited) else names}
+        for (rule, why), names in found.items()
+    ]
 
 
 def _finding(entry: Plain) -> Plain:
@@ -125,44 +151,9 @@ def _finding(entry: Plain) -> Plain:
     }
 
 
-def _curves(log: list[Plain]) -> Plain:
-    """What a training log says: series of [step, value] by kind, and events."""
-    series: dict[str, dict[str, list[Any]]] = {"loss": {}, "valid": {}, "notes": {}}
-    events = []
-    for entry in log:
-        step = number(entry.get("step"))
-        if step is None:
-            continue
-        if "valid" in entry:
-            series["valid"].setdefault("validation", []).append([step, number(entry["valid"])])
-        for kind in ("loss", "notes"):
-            for part, value in mapping(entry.get(kind)).items():
-                series[kind].setdefault(part, []).append([step, number(value)])
-        if text(entry.get("event")):
-            events.append({"step": step, "event": text(entry["event"])})
-    return {
-        **{
-            kind: [
-                {"name": name, "points": _thin(points), "entries": len(points)}
-                for name, points in lines.items()
-                if any(value is not None for _, value in points)
-            ]
-            for kind, lines in series.items()
-        },
-        "events": events,
-    }
-
-
-def _thin(points: list[Any]) -> list[Any]:
-    """At most MOST_POINTS entries, evenly by position; the last one always stays."""
-    if len(points) <= MOST_POINTS:
-        return points
-    last = len(points) - 1
-    return [points[round(at * last / (MOST_POINTS - 1))] for at in range(MOST_POINTS)]
-
-
-def _data(data: Plain) -> Plain:
-    skipped = rows(data.get("skipped"))
+def _data(data: Plain, families: list[Plain]) -> Plain:
+    skipped, near = rows(data.get("skipped")), mapping(data.get("near"))
+    steering = {name for family in families for name in family["steered"]}
     return {
         "origin": text(data.get("origin")),
         "domain": text(data.get("domain")),
@@ -170,6 +161,8 @@ def _data(data: Plain) -> Plain:
         "fingerprint": text(data.get("fingerprint")),
         "space": text(data.get("space")),
         "duplicates": whole(data.get("duplicates")),
+        "near": {key: whole(near.get(key)) for key in ("records", "clusters")} if near else None,
+        "steered": [name for name in mapping(data.get("conditions")) if name in steering],
         "counts": {key: whole(item) for key, item in mapping(data.get("counts")).items()},
         "conditions": {
             name: {key: whole(item) for key, item in mapping(groups).items()}
@@ -183,29 +176,6 @@ def _data(data: Plain) -> Plain:
         ],
         "skipped_total": len(skipped),
         "notes": texts(data.get("notes")),
-    }
-
-
-def _plan(plan: Plain) -> Plain:
-    families = {name: mapping(item) for name, item in mapping(plan.get("families")).items()}
-    return {
-        "n": whole(plan.get("n")),
-        "threads": whole(plan.get("threads")),
-        "reserved": number(plan.get("reserved")),
-        "notes": texts(plan.get("notes")),
-        "families": [
-            {
-                "name": name,
-                "preset": text(item.get("preset")),
-                "steps": whole(item.get("steps")),
-                "batch": whole(item.get("batch")),
-                "seconds": number(item.get("seconds")),
-                "other": {
-                    key: text(value) for key, value in item.items() if key not in _OWN_FACTS
-                },
-            }
-            for name, item in families.items()
-        ],
     }
 
 

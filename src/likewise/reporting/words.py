@@ -53,9 +53,17 @@ class Meaning:
 
 _FEATURES = {
     "classifier": "features of a classifier trained on the train split only",
+    "contrastive": "features of a network that taught itself, without labels, to tell the "
+    "training records apart",
     "random": "features of an untrained network with fixed random weights",
     "pca": "principal components fitted on the train split only",
     "inception": "features of the Inception network",
+}
+CORRUPTIONS = {
+    "blur": "standard deviation, in pixels of a picture 32 wide",
+    "noise": "standard deviation, as a share of the range of values",
+    "swapped entries": "share of the entries that come from another record",
+    "dropped classes": "share that half of the classes has lost",
 }
 _DISTANCES = {
     "fd": (
@@ -131,6 +139,16 @@ _MEANINGS = {
 }
 
 
+def features(net: str) -> str:
+    """What the features of a net are.
+
+    Example:
+        >>> features("random")
+        'features of an untrained network with fixed random weights'
+    """
+    return _FEATURES.get(net, f"features named {net!r}")
+
+
 def meaning(measure: str) -> Meaning:
     """What a measure is, also for one that is not known here.
 
@@ -138,12 +156,11 @@ def meaning(measure: str) -> Meaning:
         >>> meaning("fd_pca").label
         'Fréchet distance (pca)'
     """
-    kind, _, features = measure.partition("_")
-    if kind in _DISTANCES and features:
+    kind, _, net = measure.partition("_")
+    if kind in _DISTANCES and net:
         label, what = _DISTANCES[kind]
-        said = _FEATURES.get(features, f"features named {features!r}")
         return Meaning(
-            label=f"{label} ({features})", better="lower", what=what.format(features=said)
+            label=f"{label} ({net})", better="lower", what=what.format(features=features(net))
         )
     unknown = Meaning(
         label=measure.replace("_", " ").capitalize(), better="", what="See how it was made."
@@ -224,6 +241,20 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
+def change(share: float | None) -> str:
+    """A difference as a share of what was expected, in per cent and with its sign.
+
+    Example:
+        >>> change(0.034), change(-0.21), change(0.0004)
+        ('+3 %', '−21 %', '±0 %')
+    """
+    if share is None:
+        return NOTHING
+    percent = round(100 * share)
+    sign = "±" if not percent else "+" if percent > 0 else "−"
+    return f"{sign}{abs(percent):,} %"
+
+
 def unit(name: str) -> str:
     """A unit for a table's head; "1" is said in words."""
     return "no unit" if name == "1" else name
@@ -239,4 +270,4 @@ def listed(names: list[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-FILTERS = (number, setting, count, size, duration, unit, listed)
+FILTERS = (number, setting, count, size, duration, change, unit, listed)

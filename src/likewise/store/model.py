@@ -6,7 +6,7 @@ On disk: `config.json` (what it is, and the hash of its weights), `model.safeten
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,22 +66,29 @@ class Model:
         where: Mapping[str, Any] | None = None,
         *,
         seed: int = 0,
+        start: int = 0,
         controls: Controls = Controls(),
     ) -> Records:
-        """n new records; sample i is the same whatever n and the batch size are.
+        """n new records; sample i is the same whatever n, `start` and the batch size are.
 
         Args:
             n: how many.
             where: what they should be, such as {"label": 3}; labels that are not named are
                 dealt in their shares in the training data.
             seed: of the samples.
+            start: the number of the first; `sample(1, start=17)` makes sample 17 alone.
             controls: temperature, guidance and the like; only those the family honours.
 
+        Returns:
+            Records whose ids are the numbers of the samples, `start` to `start + n - 1`.
+
         Raises:
-            UsageError: `n` is not above 0, a control or a condition is not the family's.
+            UsageError: `n` is not above 0 or `start` below 0, or a control or a condition is
+                not the family's.
         """
-        x, c = self.draw(n, where, seed=seed, controls=controls)
-        return self.domain.decode(x.cpu(), self.family.space, c)
+        x, c = self.draw(n, where, seed=seed, start=start, controls=controls)
+        records = self.domain.decode(x, self.family.space, c)
+        return replace(records, ids=tuple(str(number) for number in range(start, start + n)))
 
     def draw(
         self,
@@ -118,6 +125,8 @@ class Model:
         """The examples of `draw`, batch by batch, in constant memory."""
         if not (isinstance(n, int) and n > 0):
             raise UsageError(must("n", "a whole number above 0", n))
+        if not (isinstance(start, int) and start >= 0):
+            raise UsageError(must("start", "a whole number from 0 on", start))
         self._check(controls)
         c = self.conditions(n, where, seed=seed, start=start)
         self.family.eval()

@@ -23,6 +23,7 @@ from likewise.core.errors import DataError, StoreError
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 SOURCE_KEY = "DigitalSourceType"
 SIDECAR_SUFFIX = ".likewise.json"
+_CIRCUMSTANCES = {SOURCE_KEY, "created", "generator", "sha256"}
 MAX_TEXT = 1 << 18  # a mark is a few hundred bytes; more than this is not read
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -89,6 +90,26 @@ def read_png(path: Path) -> dict[str, str] | None:
     except OSError as error:
         raise StoreError(f"'{path}' cannot be read ({error.strerror}).") from error
     return found or None
+
+
+def read_mark(path: Path) -> dict[str, str] | None:
+    """The provenance of a file, in it or beside it, or None if it carries none.
+
+    Raises:
+        StoreError: the file cannot be read, or is not the one that was marked.
+    """
+    return read_png(path) or read_sidecar(path)
+
+
+def same_making(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Whether two marks name the same sample of the same model; when it was made counts not.
+
+    Example:
+        >>> same_making({"seed": "1", "created": "now"}, {"seed": "1", "created": "then"})
+        True
+    """
+    keys = (one.keys() | other.keys()) - _CIRCUMSTANCES
+    return all(one.get(key) == other.get(key) for key in keys)
 
 
 def write_sidecar(path: Path, provenance: Mapping[str, str]) -> Path:

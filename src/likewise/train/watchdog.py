@@ -19,6 +19,8 @@ PATIENCE = 3
 ROLLBACKS = 4
 SPIKE = 12.0
 SETTLING = 50
+ALIKE = 0.05
+VARIED = 0.25
 
 
 @dataclass
@@ -29,12 +31,16 @@ class Watchdog:
         factor: by which every step size is multiplied.
         rollbacks: how often it had to roll back.
         worse: how many validations in a row were worse than the best.
+        varied: whether samples have ever differed: a generator starts with samples all alike.
+        alike: for how many steps in a row they have been alike.
         ranges: {part: [steps seen, running mean, running mean deviation]} of the losses.
     """
 
     factor: float = 1.0
     rollbacks: int = 0
     worse: int = 0
+    varied: bool = False
+    alike: int = 0
     ranges: dict[str, list[float]] = field(default_factory=dict)
 
     def after_loss(
@@ -46,7 +52,7 @@ class Watchdog:
             return self._back(step, f"the {what} of {part!r} was not finite")
         if self._spiked(part, loss):
             return self._back(step, f"the loss of {part!r} jumped to {loss:.3g}")
-        if step >= SETTLING and notes.get("pairwise_ratio", 1.0) < 0.05:
+        if self._collapsed(notes):
             return self._back(step, "the samples had become alike (mode collapse)")
         return "go", ""
 
@@ -70,8 +76,17 @@ class Watchdog:
             self.ranges[part] = [seen + 1.0, mean + blend * (loss - mean), deviation]
         return spiked
 
+    def _collapsed(self, notes: Mapping[str, float]) -> bool:
+        """Whether samples that once differed have been alike for a while."""
+        ratio = notes.get("pairwise_ratio")
+        if ratio is not None:
+            self.varied = self.varied or ratio > VARIED
+            self.alike = self.alike + 1 if ratio < ALIKE else 0
+        return self.varied and self.alike >= SETTLING
+
     def _back(self, step: int, why: str) -> tuple[Action, str]:
         self.rollbacks += 1
+        self.alike = 0
         self.ranges.clear()
         if self.rollbacks >= ROLLBACKS:
             return "stop", (

@@ -11,7 +11,16 @@ from likewise.store.model import Model
 
 FLOOR = "real vs real"
 BASELINE = "independent"
-FALLBACKS = ("fd_random", "fd_pca", "kd_classifier", "kd_random", "kd_pca", "nll")
+FALLBACKS = (
+    "fd_contrastive",
+    "fd_random",
+    "fd_pca",
+    "kd_classifier",
+    "kd_contrastive",
+    "kd_random",
+    "kd_pca",
+    "nll",
+)
 
 
 class Leaderboard:

@@ -1,5 +1,6 @@
 """From a user's data to tensors: which domain, which split, which view for which family."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ CHUNK = 1024
 SPLIT_SEED = 0
 MOST_SAMPLES = 5000
 AUDITED = 1000
+MOST_VALUES = 1000  # different ones that are counted one by one
+FEW_VALUES = 20  # are always counted: more than a quarter of the records are texts, not groups
 
 
 def load(data: Any, *, domain: str | None = None, **options: Any) -> Records:
@@ -105,7 +108,10 @@ class Prepared:
     def tensors(
         self, name: Part, n: int | None = None, space: Space | None = None
     ) -> tuple[Tensor, Batch]:
-        """The first n examples of one part, with their conditions."""
+        """n examples of one part, evenly spread over it, with their conditions.
+
+        Data lie in some order, so the first n would be of one kind.
+        """
         return gather(self.source(name, space), n)
 
     def most_samples(self) -> int:
@@ -128,15 +134,17 @@ class Prepared:
 
     def shares(self) -> dict[str, tuple[float, ...]]:
         """The share of each label in train, by condition."""
-        source = self.source("train")
-        result = {}
-        _, c = gather(source)
-        for condition in self.domain.conditions():
-            if isinstance(condition, Labels):
-                values, present = c[condition.name]
-                counts = torch.bincount(values[present], minlength=len(condition.names)).double()
-                result[condition.name] = tuple((counts / counts.sum()).tolist())
-        return result
+        counts = {
+            condition.name: torch.zeros(len(condition.names), dtype=torch.float64)
+            for condition in self.domain.conditions()
+            if isinstance(condition, Labels)
+        }
+        if counts:
+            for _, c in _chunks(self.source("train")):
+                for name, count in counts.items():
+                    values, present = c[name]
+                    count += torch.bincount(values[present], minlength=len(count))
+        return {name: tuple((count / count.sum()).tolist()) for name, count in counts.items()}
 
     def facts(self) -> dict[str, Any]:
         """What a report says of the data; no record among it."""
@@ -149,12 +157,20 @@ class Prepared:
             "counts": {name: len(self.split.part(name)) for name in PARTS},
             "space": describe(self.space),
             "conditions": {
-                name: _tally(values) for name, values in self.records.conditions.items()
+                name: _tally(name, values) for name, values in self.records.conditions.items()
             },
             "duplicates": len(hashes) - len(set(hashes)),
+            **self._near(),
             "skipped": [vars(item) for item in self.records.skipped],
             "notes": list(self.records.notes),
         }
+
+    def _near(self) -> dict[str, Any]:
+        """How many near-duplicates there are, where the domain looked for them."""
+        near = self.records.facts.get("near")
+        if near is None:
+            return {}
+        return {"near": {"records": near["pictures"], "clusters": near["clusters"]}}
 
     def split_hashes(self) -> dict[str, list[str]]:
         """The hashes of the records of each part."""
@@ -165,12 +181,8 @@ class Prepared:
 def gather(
     source: Source, n: int | None = None
 ) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
-    """The first n examples of a source in its own order, with their conditions."""
-    n = len(source) if n is None else min(n, len(source))
-    parts = [
-        source.batch(torch.arange(first, min(first + CHUNK, n)), Draws(0, first))
-        for first in range(0, n, CHUNK)
-    ]
+    """n examples of a source, evenly spread over it and in its order, with their conditions."""
+    parts = list(_chunks(source, n))
     names = parts[0][1]
     return torch.cat([x for x, _ in parts]), {
         name: (
@@ -181,6 +193,14 @@ def gather(
     }
 
 
+def _chunks(source: Source, n: int | None = None) -> Iterator[tuple[Tensor, Batch]]:
+    """n examples of a source, evenly spread over it, a chunk at a time."""
+    n = len(source) if n is None else min(n, len(source))
+    for first in range(0, n, CHUNK):
+        places = torch.arange(first, min(first + CHUNK, n))
+        yield source.batch(places * len(source) // n, Draws(0, first))
+
+
 def describe(space: Space) -> str:
     """A Space in a few words."""
     words = f"{space.kind} {'x'.join(map(str, space.shape))}"
@@ -188,14 +208,15 @@ def describe(space: Space) -> str:
     return f"{words}, {levels} levels" if levels else words
 
 
-def _tally(values: tuple[Any, ...]) -> dict[str, int] | str:
-    """How often each value stands, where values are few and short."""
+def _tally(name: str, values: tuple[Any, ...]) -> dict[str, int] | str:
+    """How often each value stands, where values are few; texts are records and are not told."""
     if any(not isinstance(value, (str, int, bool, type(None))) for value in values):
         return f"{len(values)} values"
     counts: dict[str, int] = {}
     for value in values:
         word = "" if value is None else str(value)
         counts[word] = counts.get(word, 0) + 1
-    if len(counts) > 1000:
+    most = MOST_VALUES if name == "label" else max(FEW_VALUES, len(values) // 4)
+    if len(counts) > min(MOST_VALUES, most):
         return f"{len(counts)} different values"
     return dict(sorted(counts.items(), key=lambda pair: (len(pair[0]), pair[0])))

@@ -138,6 +138,7 @@ def fit(
             batch=plan.batch,
             seed=seed,
             ema=getattr(config, "ema", 0.0),
+            dtype=plan.dtype,
             device=device,
             seconds=plan.seconds,
             shorten=plan.shorten,

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from torch import Tensor
 
 from likewise import __version__
 from likewise.auditing.copying import closest
-from likewise.auditing.rule import Material
-from likewise.auditing.rules import audit
+from likewise.auditing.material import Material, Reference
+from likewise.auditing.rules import audit, left_out
 from likewise.core.condition import Batch
 from likewise.core.contract import Source, Trainable
 from likewise.core.errors import LikewiseError, StoreError
@@ -27,20 +28,21 @@ from likewise.evaluation.features import FeatureSet, labels_of
 from likewise.evaluation.scorecard import excess, score_samples
 from likewise.measures.kernel import kernel_distance
 from likewise.reporting import report
-from likewise.store.files import file_digest, read_tensors, write_bytes, write_tensors
+from likewise.store.files import file_digest, read_tensors, write_bytes, write_json, write_tensors
 from likewise.store.model import Model, open_model
 from likewise.store.run import Run
 from likewise.train.job import Checked, Job, Outcome
 from likewise.train.loop import Trainer
 from likewise.train.plan import FamilyPlan, Plan, from_json, to_json
 from likewise.workbench.board import Leaderboard, make_board
-from likewise.workbench.data import AUDITED, Prepared, gather
+from likewise.workbench.data import Prepared, gather
 from likewise.workbench.fitting import fit
 from likewise.workbench.listen import Listener
+from likewise.workbench.material import groupable, losses, reference
 from likewise.workbench.scoring import likelihood, reconstruction
 
 SHOWN = 64
-PAIRS = 16
+PAIRS = 8  # shown beside each other in rows of two, however large the pictures are
 
 
 class Work:
@@ -91,6 +93,11 @@ class Work:
                 )
                 self._features.save(folder)
         return self._features
+
+    def judges(self, features: FeatureSet) -> FeatureSet:
+        """What scores are made in: the nets of this run, and Inception where it has weights."""
+        named = self.run.data.get("inception")
+        return features.with_inception(Path(named), self.device) if named else features
 
     def _fit_features(
         self, trainable: Trainable, source: Source, *, steps: int, batch: int, seed: int
@@ -276,14 +283,18 @@ class Work:
     def audit(self, name: str, features: FeatureSet) -> dict[str, Any]:
         """The findings and the verdict of one family."""
         path = self.run.folder(name) / "audit.json"
-        size = self.plan.samples
+        stages = self.plan.families.get(name)
+        draws, judged = (stages[0].draws, stages[0].judged) if stages else (1, None)
+        size = [self.plan.samples, draws, judged]
         inputs = ["audit", self._model(name), self._data(), features.hashes, size]
         known = self.run.fresh(path, inputs)
         if known is not None:
             return known
         x, _, _ = self.samples(name)
         self.listener.phase(name, "auditing")
-        material = self._material(x, features)
+        real, model = self._reference, self.model(name)
+        asked = losses(self.prepared, model, real, draws=draws, judged=judged)
+        material = Material(samples=x, reference=real, losses=asked)
         findings = audit(material)
         self._show_closest(name, material)
         facts = {
@@ -291,32 +302,32 @@ class Work:
             "verdict": verdict(findings),
             "words": "evidence of resistance to the attacks run",
             "findings": [finding.to_json() for finding in findings],
+            "left_out": {**left_out(material), **groupable(self.prepared).left_out},
         }
         return self.run.keep(path, inputs, facts)
 
     def _show_closest(self, name: str, material: Material) -> None:
         """Private evidence: the samples that most look like copies, each with its neighbour."""
-        rows, matches = closest(material, min(PAIRS, len(material.samples)))
-        pairs = torch.stack([material.samples[rows], material.train[matches]], dim=1)
-        shown = self.prepared.domain.decode(pairs.flatten(0, 1), self.prepared.space)
+        pairs = closest(material, min(PAIRS, len(material.samples)))
+        made, real = material.samples[pairs.samples], material.reference.train[pairs.train]
+        both = torch.stack([made, real], dim=1).flatten(0, 1)
+        shown = self.prepared.domain.decode(both, self.prepared.space)
         path = self.run.path / "private" / f"{name}-nearest.png"
         write_bytes(path, self.prepared.domain.show(shown))
+        words = "from the sample that looks most like a copy on; ratio is near 0 for a copy"
+        numbers = {key: values.tolist() for key, values in pairs._asdict().items()}
+        write_json(path.with_suffix(".json"), {"order": words, **numbers})
 
-    def _material(self, samples: Tensor, features: FeatureSet) -> Material:
-        train, c = self.prepared.tensors("train")
-        valid, _ = self.prepared.tensors("valid", AUDITED)
-        test, _ = self.prepared.tensors("test", AUDITED)
-        label = labels_of(self.prepared.domain.conditions())
-        labels = c[label.name] if label is not None else None
-        return Material(
-            samples=samples,
-            train=train,
-            valid=valid,
-            test=test,
-            features=features,
-            labels=labels[0][labels[1]] if labels is not None else None,
-            names=label.names if label is not None else (),
+    @cached_property
+    def _reference(self) -> Reference:
+        """The real records that every family is judged against, read once."""
+        return reference(
+            self.prepared,
+            self.features(),
+            self.run.path / "features",
+            fit=self._fit_features,
             seed=self.seed,
+            steps=self.plan.features,
         )
 
     # -- leaderboard and report -----------------------------------------------------------
@@ -324,17 +335,18 @@ class Work:
     def board(self, names: Iterable[str], features: FeatureSet) -> Leaderboard:
         """Score and audit all that is trained, and rank it."""
         cards, verdicts = {}, {}
+        judges = self.judges(features)
         for name in names:
             if self.run.state(name) != "done":
                 continue
             try:
-                card, found = self.score(name, features), self.audit(name, features)
+                card, found = self.score(name, judges), self.audit(name, features)
             except Exception as error:  # whatever a family does, the run goes on
                 self.fail(name, error)
                 continue
             cards[name], verdicts[name] = card, str(found["verdict"])
             self.listener.done(name, f"measured; verdict {verdicts[name]}")
-        floor = self.floor(features)
+        floor = self.floor(judges)
         data = make_board(
             self.run.data,
             cards,

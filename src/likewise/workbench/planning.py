@@ -22,6 +22,7 @@ from likewise.train.loop import Trainer
 from likewise.train.plan import ENOUGH_STEPS, FamilyPlan
 from likewise.workbench.data import Prepared
 from likewise.workbench.fitting import build, kinds, preset, space_of, stage_plan, steered
+from likewise.workbench.forecast import peak_memory
 
 PROBE_SECONDS = 1.0
 VALIDATIONS = 4
@@ -30,6 +31,9 @@ LEAST_CHECKED = 40
 LEAST_STEPS = 20
 LEAST_N = 64
 MOST_DRAWS = 32
+LONG = 60.0  # seconds of training
+WORTH = 0.85  # of float32's time, at most, for bfloat16 to be taken
+PASSES = 3  # over the training data that a larger preset should still get
 
 
 @contextmanager
@@ -80,20 +84,45 @@ class Probe:
         return self.paced(name, kind, space, config)
 
     def paced(
-        self, name: str, kind: type[Family[Any]], space: Space, config: Any
+        self,
+        name: str,
+        kind: type[Family[Any]],
+        space: Space,
+        config: Any,
+        dtype: str = "float32",
     ) -> tuple[float, Model]:
         """Seconds a step with a Config, and the model that was stepped."""
         conditions = steered(kind, self.prepared.domain.conditions())
         family = build(kind, config, space, conditions, seed=self.seed, name=name)
         source = self.prepared.source("train", space, train=True)
         batch = getattr(config, "batch", 256)
-        job = Job(name=name, steps=100_000, batch=batch, seed=self.seed, device=self.device)
+        job = Job(
+            name=name,
+            steps=100_000,
+            batch=batch,
+            seed=self.seed,
+            dtype=dtype,
+            device=self.device,
+        )
         trainer = Trainer(family, source, job)
         with torch.random.fork_rng(devices=[]):
             trainer.start()
             times = list(_timed(trainer.advance, PROBE_SECONDS))
         model = Model(name, family, self.prepared.domain, self.prepared.shares(), {})
         return statistics.median(times[1:] or times), model
+
+    def fastest(
+        self, name: str, kind: type[Family[Any]], space: Space, config: Any, *, share: float
+    ) -> tuple[float, Model, str]:
+        """Seconds a step, the model, and the dtype in which a step is fastest.
+
+        In less than `LONG` seconds bfloat16 could not repay the look at it.
+        """
+        pace, model = self.paced(name, kind, space, config)
+        if share < LONG or self.device == "mps":
+            return pace, model, "float32"
+        short, _ = self.paced(name, kind, space, config, "bfloat16")
+        return (short, model, "bfloat16") if short < WORTH * pace else (pace, model, "float32")
 
     def sampling(self, model: Model) -> float:
         """Seconds a sample, in batches as large as a short look allows."""
@@ -142,17 +171,28 @@ def plan_family(
         config = preset(kind, candidate, space, conditions)
         plan = stage_plan(config, candidate, steps=1, seconds=share, changes=changes)
         config = from_json(kind.Config, dict(plan.config))
-        pace, model = probe.paced(name, kind, space, config)
+        with peak_memory() as memory:
+            pace, model, dtype = probe.fastest(name, kind, space, config, share=share)
         each = probe.sampling(model)
         checked = min(256, int(share * CHECKING / VALIDATIONS / each))
         checked = checked if checked >= LEAST_CHECKED else 0
         steps = int((share - VALIDATIONS * checked * each) / pace)
-        if best is not None and steps < ENOUGH_STEPS:
+        enough = max(ENOUGH_STEPS, PASSES * len(probe.prepared.split.train) // plan.batch)
+        if best is not None and steps < enough:
             break
         judged, draws = _likelihood(probe, model, evaluation / 2)
-        plan = replace(plan, steps=steps, checked=checked, judged=judged, draws=draws)
+        plan = replace(
+            plan,
+            steps=steps,
+            checked=checked,
+            judged=judged,
+            draws=draws,
+            dtype=dtype,
+            expected=round(max(steps, 0) * pace + VALIDATIONS * checked * each, 1),
+            memory=memory(),
+        )
         best = (plan, min(n, int(evaluation / 2 / each)))
-        if steps < 2 * ENOUGH_STEPS:
+        if steps < 2 * enough:
             break
     assert best is not None
     _check_affordable(best[0].steps, best[1], pace, each)

@@ -19,9 +19,10 @@ from likewise.workbench.data import Prepared, gather, load
 from likewise.workbench.fitting import kinds
 from likewise.workbench.job import Work
 from likewise.workbench.listen import Listener
+from likewise.workbench.main_job import FEATURE_STEPS, counted_plan
 from likewise.workbench.planning import threads
-from likewise.workbench.runs import FEATURE_STEPS, command_line, counted_plan, device_of, opened
-from likewise.workbench.verbs import check_wishes, plan_one
+from likewise.workbench.runs import command_line, device_of, opened
+from likewise.workbench.verbs import check_wishes, inception_file, plan_one
 
 ALWAYS = ("independent", "copier")  # every leaderboard has these rows
 
@@ -56,7 +57,14 @@ def train_run(
         "device": device,
     }
     command = command_line(
-        "train", family, prepared.records.origin, time=time, steps=steps, preset=size, seed=seed
+        "train",
+        family,
+        prepared.records.origin,
+        time=time,
+        steps=steps,
+        preset=size,
+        seed=seed,
+        load=options,
     )
     with opened(
         prepared,
@@ -93,10 +101,17 @@ def train_run(
 
 
 def evaluate_run(
-    path: Path, data: Any = None, *, listener: Listener, options: Mapping[str, str]
+    path: Path,
+    data: Any = None,
+    *,
+    listener: Listener,
+    options: Mapping[str, str],
+    inception: Path | None = None,
 ) -> Leaderboard:
-    """Score and rank all that a run has trained."""
+    """Score and rank all that a run has trained; Inception weights once named are kept in mind."""
     with reopened(path, data, listener=listener, options=options) as work:
+        if inception is not None:
+            work.run.update(inception=inception_file(inception, work.prepared))
         return work.board(_trained(work), work.features())
 
 
@@ -118,7 +133,12 @@ def audit_run(
 
 
 def evaluate_files(
-    files: Path, data: Any, *, listener: Listener, options: Mapping[str, str]
+    files: Path,
+    data: Any,
+    *,
+    listener: Listener,
+    options: Mapping[str, str],
+    inception: Path | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Score files that any model made against the held-out part of some data."""
     prepared = Prepared.of(load(data, **options))
@@ -127,19 +147,21 @@ def evaluate_files(
     with TemporaryDirectory() as folder, locked(Path(folder)):
         run = Run(Path(folder), {"seed": 0, "states": {}, "data": prepared.facts()})
         run.update(plan=to_json(_bare_plan(prepared, families={})))
+        run.update(inception=inception_file(inception, prepared))
         work = Work(run, prepared, listener=listener)
-        features = work.features()
+        features = work.judges(work.features())
     real, _ = prepared.tensors("test")
     n = min(len(x), prepared.most_samples())
     return {name: asdict(score) for name, score in score_samples(x, real, features, n=n).items()}
 
 
 def _like(prepared: Prepared, options: Mapping[str, str]) -> dict[str, Any]:
-    """Options that read other files as this data was read."""
+    """Options that read other files as this data was read: they have no metadata of its kind."""
+    options = {name: value for name, value in options.items() if name not in ("label", "most")}
     state = prepared.domain.state()
     height, width = state.get("height"), state.get("width")
     if not (height and width):
-        return dict(options)
+        return options
     colour = "rgb" if state.get("channels") == 3 else "grey"
     return {"size": f"{height}x{width}", "colour": colour, **options}
 

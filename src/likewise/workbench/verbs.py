@@ -16,6 +16,7 @@ import torch
 from likewise.core.config import override
 from likewise.core.errors import StoreError, UsageError, must
 from likewise.core.results import Finding, Score, Verdict
+from likewise.evaluation.features import FeatureSet
 from likewise.store.files import locked
 from likewise.store.model import Model, open_model
 from likewise.store.run import Run
@@ -28,17 +29,9 @@ from likewise.workbench.fitting import fit as fit_stages
 from likewise.workbench.fitting import kinds, preset, space_of, stage_plan
 from likewise.workbench.job import Work
 from likewise.workbench.listen import Listener
+from likewise.workbench.main_job import FEATURE_STEPS, Clock, families_for, main_job, replayed
 from likewise.workbench.planning import Probe, plan_family
-from likewise.workbench.runs import (
-    FEATURE_STEPS,
-    Clock,
-    command_line,
-    device_of,
-    families_for,
-    main_job,
-    opened,
-    replayed,
-)
+from likewise.workbench.runs import command_line, device_of, opened
 
 __all__ = ["audit", "evaluate", "fit", "load", "open", "report", "run"]
 
@@ -52,6 +45,7 @@ def run(
     device: str = "auto",
     out: str | Path | None = None,
     plan: str | Path | None = None,
+    inception: str | Path | None = None,
     listener: Listener | None = None,
     **options: Any,
 ) -> Leaderboard:
@@ -65,6 +59,8 @@ def run(
         device: "auto", "cpu", "cuda" or "mps".
         out: the run folder; None for a new one under runs/.
         plan: another run, whose plan is followed step by step.
+        inception: weights of the Inception network as safetensors, for `fd_inception`; see
+            `likewise.nn.inception`.
         listener: told of what happens.
         **options: of the data, see `load`.
 
@@ -77,12 +73,14 @@ def run(
     if isinstance(families, str):
         families = families.split(",")
     names, skipped = families_for(prepared, families)
+    weights = inception_file(inception, prepared)
     replay = replayed(Path(plan)) if plan is not None else None
     inputs = {
         "seconds": clock.budget,
         "families": list(families) if families else None,
         "device": device,
         "plan": replay,
+        "inception": weights,
         "options": {name: str(value) for name, value in options.items()},
     }
     command = command_line(
@@ -91,7 +89,8 @@ def run(
         time=time,
         families=",".join(families) if families else None,
         seed=seed,
-        **options,
+        inception=weights,
+        load=options,
     )
     with opened(
         prepared,
@@ -104,6 +103,8 @@ def run(
     ) as work:
         if replay is not None and "plan" not in work.run.data:
             work.run.update(plan=replay)
+        if weights is not None:
+            work.run.update(inception=weights)
         return main_job(work, names, skipped, clock)
 
 
@@ -242,11 +243,35 @@ class Audit:
     findings: tuple[Finding, ...]
 
 
-def evaluate(model: Model, data: Any, *, seed: int = 0, **options: Any) -> dict[str, Score]:
-    """Score a model against the held-out part of some data; {measure: Score}."""
+def inception_file(path: str | Path | None, prepared: Prepared) -> str | None:
+    """Where the user's Inception weights are, once they are known to fit; None for none."""
+    if path is None:
+        return None
+    file = Path(path).expanduser().resolve()
+    FeatureSet(prepared.space, {}).with_inception(file)
+    return str(file)
+
+
+def evaluate(
+    model: Model,
+    data: Any,
+    *,
+    seed: int = 0,
+    inception: str | Path | None = None,
+    **options: Any,
+) -> dict[str, Score]:
+    """Score a model against the held-out part of some data; {measure: Score}.
+
+    Args:
+        model: of any family.
+        data: Records, or whatever `load` reads.
+        seed: of samples and feature nets.
+        inception: weights of the Inception network as safetensors, for `fd_inception`.
+        **options: of the data, see `load`.
+    """
     with _bench(model, data, seed, options) as work:
-        features = work.features()
-        card = work.score(model.name, features)
+        work.run.update(inception=inception_file(inception, work.prepared))
+        card = work.score(model.name, work.judges(work.features()))
     return {name: Score(**score) for name, score in card["scores"].items()}
 
 

@@ -4,10 +4,11 @@
 |---|---|
 | `codec.py` | `Images`, the Domain: what a model carries |
 | `options.py` | what `load` can be asked for |
-| `read.py` | from whatever was brought to Records |
-| `files.py`, `layout.py`, `cache.py` | folders and archives, what folder names mean, read once |
-| `decode.py`, `pictures.py` | files to pictures; any picture to one size and colour |
-| `arrays.py` | arrays and lists of pictures |
+| `recognise.py`, `read.py` | from whatever was brought to Records |
+| `files.py`, `archives.py`, `cache.py` | folders, zip and tar, within limits; read once |
+| `layout.py`, `metadata.py`, `columns.py` | what folder names, tables and texts beside mean |
+| `decode.py`, `pictures.py`, `profile.py` | files to pictures of one size, colour and meaning |
+| `arrays.py`, `numpy_files.py`, `idx.py` | arrays and lists of pictures, and files of arrays |
 | `source.py`, `augment.py` | training batches |
 | `show.py`, `save.py`, `toy.py` | grids, files, a small generated set |
 """

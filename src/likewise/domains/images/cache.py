@@ -1,23 +1,34 @@
-"""Pictures decoded once: a cache by content, which may be deleted at any time.
+"""Pictures decoded once: a cache that may be deleted at any time.
 
-An entry is an array and a JSON page that holds the array's hash; it counts only if both are
-whole, so that a hit equals a fresh read. A cache that cannot be written is no error.
+An entry is an array and a page: a line of JSON that says what the array must be, and a line with
+its own hash. It counts only if both are whole, so that a hit equals a fresh read. A cache that
+cannot be written is no error. The entries that were not used for longest go when all together
+are too large.
 """
 
 import hashlib
-import io
 import json
 import os
+import re
+import shutil
+import time
+import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from likewise.core.records import Records, Skipped
+from likewise.core.records import Records, Skipped, mapped
+from likewise.domains.images.canvas import fits
 from likewise.domains.images.options import Options
+from likewise.domains.images.pictures import Pixels
 
-VERSION = 1  # of what reading does to pictures: raise it when the same files read otherwise
+VERSION = 2  # of what reading does to pictures: raise it when the same files read otherwise
+LIMIT = 20 << 30  # bytes of all entries, if that is not more than
+SHARE = 10  # a tenth of the disk
+STALE = 24 * 3600.0  # seconds after which a half-written file is nobody's
+_ENTRY = re.compile(r"(images-[0-9a-f]{32})\.(npy|json)")
 
 
 def place() -> Path:
@@ -30,47 +41,120 @@ def key(fingerprint: str, options: Options) -> str:
     import PIL
 
     parts = (VERSION, PIL.__version__, fingerprint, options.size, options.colour)
-    return "images-" + hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
+    return "images-" + _digest(repr(parts).encode()).decode()
 
 
 def get(name: str) -> Records | None:
     """The records of an entry, or None if there is none that is whole."""
+    path = place() / f"{name}.json"
     try:
-        page = json.loads((place() / f"{name}.json").read_bytes())
-        data = (place() / f"{name}.npy").read_bytes()
-        if page.pop("hash") != _hash(data):
+        text, digest = path.read_bytes().split(b"\n")
+        if digest != _digest(text):
             return None
-        items = np.load(io.BytesIO(data), allow_pickle=False)
-        return _from_json(page, items)
+        page = json.loads(text)
+        records = _from_json(page, _items(path.with_suffix(".npy"), page))
     except Exception:  # an entry can be damaged in every way; then it is read afresh
         return None
+    with suppress(OSError):
+        os.utime(path)  # when it was last used
+    return records
 
 
-def put(name: str, records: Records) -> None:
-    """Write an entry, the page last and each file whole; nothing if that cannot be done."""
-    buffer = io.BytesIO()
-    np.save(buffer, records.items)
-    data = buffer.getvalue()
-    page = json.dumps({**_to_json(records), "hash": _hash(data)}).encode()
+def put(name: str, records: Records) -> Records:
+    """Write an entry, the page last and each file whole; nothing if that cannot be done.
+
+    Returns:
+        the records as they are found from now on: an array that lies in a file becomes the entry.
+    """
+    path = place() / f"{name}.npy"
     with suppress(OSError):
         place().mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write(place() / f"{name}.npy", data)
-        _write(place() / f"{name}.json", page)
+        if mapped(records.items):
+            os.replace(records.items.filename, path)
+        else:
+            with _Part(path) as part:
+                np.save(part, records.items)
+        page = {**_to_json(records), "stamp": _stamp(path), "hash": _hash(records.items)}
+        with _Part(path.with_suffix(".json")) as part:
+            text = json.dumps(page).encode()
+            part.write(text + b"\n" + _digest(text))
+        _prune(keep=name)
+    return records
 
 
-def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        part.write_bytes(data)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+class _Part:
+    """A file that takes its name when it is whole."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.part = path.with_name(f".{path.name}.{os.getpid()}")
+
+    def __enter__(self) -> Any:
+        self.file = self.part.open("wb")
+        return self.file
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self.file.close()
+            if kind is None:
+                os.replace(self.part, self.path)
+        finally:
+            self.part.unlink(missing_ok=True)
+
+
+def _items(path: Path, page: dict[str, Any]) -> Pixels:
+    """The array of an entry, mapped if it is large; ValueError if it is not the one written.
+
+    What is held in memory is compared by its sum of check, what is only mapped by its size and
+    the time it was written: to sum it up would read it all.
+    """
+    if _stamp(path) != page["stamp"]:
+        raise ValueError("changed since it was written")
+    if not fits(path.stat().st_size):
+        large: Pixels = np.load(path, mmap_mode="r", allow_pickle=False)
+        return large
+    items: Pixels = np.load(path, allow_pickle=False)
+    if page["hash"] not in (None, _hash(items)):
+        raise ValueError("damaged")
+    return items
+
+
+def _digest(text: bytes) -> bytes:
+    return hashlib.blake2b(text, digest_size=16).hexdigest().encode()
+
+
+def _stamp(path: Path) -> list[int]:
+    found = path.stat()
+    return [found.st_size, found.st_mtime_ns]
+
+
+def _hash(items: Pixels) -> int | None:
+    return None if mapped(items) else zlib.crc32(np.ascontiguousarray(items).data)
+
+
+def _prune(keep: str) -> None:
+    """Remove what was not used for longest until the rest is within the limit."""
+    entries: dict[str, list[Path]] = {}
+    for path in place().iterdir():
+        if match := _ENTRY.fullmatch(path.name):
+            entries.setdefault(match[1], []).append(path)
+        elif path.name.startswith(".images-") and time.time() - path.stat().st_mtime > STALE:
+            path.unlink(missing_ok=True)
+    sizes = {name: sum(path.stat().st_size for path in paths) for name, paths in entries.items()}
+    used = {name: max(path.stat().st_mtime for path in paths) for name, paths in entries.items()}
+    spare = min(LIMIT, shutil.disk_usage(place()).total // SHARE) - sum(sizes.values())
+    for name in sorted(entries, key=lambda name: used[name]):
+        if spare < 0 and name != keep:
+            for path in entries[name]:
+                path.unlink(missing_ok=True)
+            spare += sizes[name]
 
 
 def _to_json(records: Records) -> dict[str, Any]:
     return {
         "ids": records.ids,
         "conditions": records.conditions,
+        "near": None if records.near is None else _sparse(records.near),
         "given": records.given,
         "skipped": [[one.what, one.why] for one in records.skipped],
         "notes": records.notes,
@@ -78,12 +162,13 @@ def _to_json(records: Records) -> dict[str, Any]:
     }
 
 
-def _from_json(page: dict[str, Any], items: Any) -> Records:
+def _from_json(page: dict[str, Any], items: Pixels) -> Records:
     return Records(
         domain="images",
         items=items,
         ids=tuple(page["ids"]),
         conditions={name: tuple(values) for name, values in page["conditions"].items()},
+        near=None if page["near"] is None else _dense(page["near"], len(items)),
         given=None if page["given"] is None else tuple(page["given"]),
         skipped=tuple(Skipped(what, why) for what, why in page["skipped"]),
         notes=tuple(page["notes"]),
@@ -91,5 +176,13 @@ def _from_json(page: dict[str, Any], items: Any) -> Records:
     )
 
 
-def _hash(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
+def _sparse(near: tuple[int, ...]) -> list[list[int]]:
+    """[row, cluster] of the few that are near another."""
+    return [[row, cluster] for row, cluster in enumerate(near) if cluster >= 0]
+
+
+def _dense(pairs: list[list[int]], n: int) -> tuple[int, ...]:
+    near = [-1] * n
+    for row, cluster in pairs:
+        near[row] = cluster
+    return tuple(near)

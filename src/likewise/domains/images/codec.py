@@ -13,12 +13,12 @@ from torch import Tensor
 from likewise.core.condition import Batch, Conditions, Labels
 from likewise.core.contract import Domain, Guess, Source
 from likewise.core.errors import DataError, StoreError, UsageError, must, nearest
-from likewise.core.records import Records
+from likewise.core.records import Picked, Records
 from likewise.core.space import Categorical, Continuous, Space
 from likewise.domains.images import read, recognise, save, show, toy
 from likewise.domains.images.layout import natural
 from likewise.domains.images.options import parse_kinds
-from likewise.domains.images.pictures import Pixels, rescale
+from likewise.domains.images.pictures import Pixels
 from likewise.domains.images.source import ImageSource, from_space
 
 PHOTOGRAPHIC = 0.25
@@ -70,6 +70,7 @@ class Images(Domain):
 
     name: ClassVar[str] = "images"
     headline: ClassVar[str] = "fd_classifier"
+    numbered: ClassVar[bool] = True
 
     def __init__(self, augment: Sequence[str] | None = None) -> None:
         self._augment = parse_kinds(augment)
@@ -82,13 +83,16 @@ class Images(Domain):
 
     @classmethod
     def load(cls, data: Any, **options: Any) -> Records:
-        """Pictures from the name "digits", a folder, a zip, a file, arrays or a list.
+        """Pictures from the name "digits", a folder, an archive, a file, arrays or a list.
 
         Args:
             data: what to read; sub-folders are classes, train/valid/test folders are a split.
-                A folder of your own named digits is "./digits".
+                A folder of your own named digits is "./digits". Beside pictures, metadata.csv,
+                metadata.jsonl and texts named as the pictures are become conditions.
             options: size (32 or "32x48"; default chosen from the data), colour ("auto", "grey",
-                "rgb"), augment ("shift,rotate,scale,crop,flip,colour", any of them, or "none").
+                "rgb"), augment ("shift,rotate,scale,crop,flip,colour", any of them, or "none"),
+                label (the column that steers; default label, class, category or the folders),
+                most (how many pictures at most, drawn evenly; default all).
 
         Returns:
             Records whose items are (n, h, w, 1 or 3) uint8 in 0..facts["levels"] - 1.
@@ -186,8 +190,9 @@ class Images(Domain):
         number = {name: i for i, name in enumerate(codec.names)}
         labels = [number.get(str(label), -1) for label in _labels(records)]
         return ImageSource(
-            rescale(pictures, _levels(records) - 1, codec.levels - 1),
+            pictures,
             torch.tensor(labels, dtype=torch.int64),
+            levels=_levels(records),
             space=view,
             conditions=self.conditions(),
             kinds=codec.augment if train else (),
@@ -249,10 +254,11 @@ class Images(Domain):
         raise UsageError(must("the space", "one of the domain's views", space))
 
 
-def _pixels(records: Records) -> Pixels:
+def _pixels(records: Records) -> Pixels | Picked:
     """The items, (n, h, w, c) uint8; DataError if they are anything else."""
     items = records.items
-    if not isinstance(items, np.ndarray) or items.ndim != 4 or items.dtype != np.uint8:
+    held = isinstance(items, (np.ndarray, Picked))
+    if not held or items.ndim != 4 or items.dtype != np.uint8:
         got = (getattr(items, "shape", type(items)), str(getattr(items, "dtype", "")))
         raise DataError(must("pictures", "an array (n, h, w, c) of uint8", got, "Call load."))
     if not len(items):

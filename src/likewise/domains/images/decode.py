@@ -1,4 +1,4 @@
-"""Files to pictures, on threads: header first, limits next, pixels last.
+"""Files to pictures, on all cores: header first, limits next, pixels last.
 
 What cannot be read is left out with the reason, never silently.
 """
@@ -6,22 +6,29 @@ What cannot be read is left out with the reason, never silently.
 import io
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from likewise.core.records import Skipped
-from likewise.domains.images.files import Files, threaded
+from likewise.domains.images.canvas import Canvas
+from likewise.domains.images.files import Files
+from likewise.domains.images.parallel import in_parallel
 from likewise.domains.images.pictures import (
     ORIENTATION,
     WHAT_WAS_DONE,
     Pixels,
     Size,
     UnreadableError,
+    about_colour,
     about_size,
-    check_memory,
     choose_size,
-    pixels,
+    greyed,
+    is_deep_png,
     plain,
     resize,
 )
@@ -32,47 +39,88 @@ if TYPE_CHECKING:
 MAX_PIXELS = 1 << 26  # 67 million: a large camera's picture; more is taken for a bomb
 # Formats that Pillow decodes by itself; others start foreign programs or have no signature.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "PPM")
+MOST_SIZES = 50  # that facts list
+SOME = 64  # files that a size is guessed from
+AT_LEAST, AT_ONCE = 16, 256  # files that are handed over at once
+BLOCK = 1 << 25  # bytes of pictures that are handed over at once, at most
+AHEAD = 16  # few files, of large photographs perhaps, are shared out in this many parts
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
 class Decoded(NamedTuple):
-    """Pictures of one size (h, w, 1 or 3), their names, and what happened on the way."""
+    """Pictures (n, h, w, 1 or 3) of one size, their names, and what happened on the way.
 
-    pictures: list[Pixels]
+    `facts` are of the files as they were: "sizes" [[height, width, count], ...] and "formats"
+    {name: count}, both most frequent first.
+    """
+
+    pictures: Pixels
     names: tuple[str, ...]
     skipped: tuple[Skipped, ...]
     notes: tuple[str, ...]
+    facts: Mapping[str, Any]
 
 
 class _Seen(NamedTuple):
-    """One file: its size as it is, what had to be done, its pixels if they were asked for."""
+    """One file: its size and format as they are, what had to be done, whether it is grey."""
 
     size: Size
-    done: frozenset[str] = frozenset()
-    picture: Pixels | None = None
+    kind: str
+    done: tuple[str, ...]
+    grey: bool
 
 
-def decode(files: Files, size: Size | None) -> Decoded:
-    """Read every file as a picture of `size`, or of a size chosen from those that can be read."""
+class _Block(NamedTuple):
+    """Some files: what was seen of each or why it cannot be read, and the pictures of the rest."""
+
+    seen: list[_Seen | str]
+    pictures: Pixels
+
+
+def decode(files: Files, size: Size | None, colour: str, place: Path) -> Decoded:
+    """Read every file as a picture of one size.
+
+    Args:
+        files: to read.
+        size: (height, width); None to choose it from the pictures that can be read.
+        colour: "auto" (grey only if every picture is), "grey" or "rgb".
+        place: the folder for pictures that do not fit in memory.
+
+    Raises:
+        DataError: they do not fit on the disk either.
+    """
     from PIL import Image
 
     Image.init()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # damaged metadata is no concern of the user's
-        target = size
-        if target is None:
-            seen = threaded(partial(_try, files, None), files.names)
-            target = _choose(seen)
-        pictures = _decode(files, target)
-        # A damaged file may have had a say in the size; then those that are left choose again.
-        if size is None and target != (better := _choose(pictures)):
-            target, pictures = better, _decode(files, better)
-    return _report(files, pictures, target, chosen=size is None)
+        # Every file is opened once if a few tell the size that all of them will choose.
+        target = size or _choose([_try(files, name) for name in _some(files.names)])
+        seen, pictures = _decode(files, target, colour, place)
+        if size is None and target != (better := _choose(seen)):
+            target = better
+            del pictures
+            seen, pictures = _decode(files, target, colour, place)
+    return _report(files, seen, pictures, target, colour, chosen=size is None)
 
 
-def _decode(files: Files, size: Size) -> list[_Seen | str]:
-    check_memory(len(files.names), size, 1)
-    return threaded(partial(_try, files, size), files.names)
+def _decode(
+    files: Files, size: Size, colour: str, place: Path
+) -> tuple[list[_Seen | str], Pixels]:
+    even = max(AT_LEAST, len(files.names) // AHEAD)
+    step = max(1, min(even, AT_ONCE, BLOCK // (3 * size[0] * size[1])))
+    blocks = [files.names[first : first + step] for first in range(0, len(files.names), step)]
+    seen: list[_Seen | str] = []
+    with Canvas(place, len(files.names), size) as canvas:
+        for block in in_parallel(partial(_block, files, size, colour), blocks, files.reopen):
+            seen += block.seen
+            if len(block.pictures):
+                canvas.add(block.pictures)
+        return seen, canvas.done()
+
+
+def _some(names: Sequence[str]) -> list[str]:
+    return [names[i] for i in range(0, len(names), max(1, len(names) // SOME))]
 
 
 def _choose(seen: Sequence[_Seen | str]) -> Size:
@@ -80,51 +128,93 @@ def _choose(seen: Sequence[_Seen | str]) -> Size:
     return choose_size(sizes) if sizes else (1, 1)
 
 
-def _report(files: Files, seen: Sequence[_Seen | str], size: Size, chosen: bool) -> Decoded:
-    pictures, names, sizes = [], [], []
-    skipped = list(files.skipped)
-    done: Counter[str] = Counter()
+def _report(
+    files: Files,
+    seen: Sequence[_Seen | str],
+    pictures: Pixels,
+    size: Size,
+    colour: str,
+    chosen: bool,
+) -> Decoded:
+    names, skipped, read = [], [], []
     for name, one in zip(files.names, seen, strict=True):
         if isinstance(one, str):
             skipped.append(Skipped(name, one))
-        elif one.picture is not None:
-            pictures.append(one.picture)
+        else:
             names.append(name)
-            sizes.append(one.size)
-            done.update(one.done)
+            read.append(one)
+    sizes = [one.size for one in read]
+    done = Counter(what for one in read for what in one.done)
     notes = [f"{done[key]} pictures {text}." for key, text in WHAT_WAS_DONE.items() if done[key]]
     notes += about_size(sizes, size, chosen)
-    return Decoded(pictures, tuple(names), tuple(sorted(skipped, key=_what)), tuple(notes))
+    notes += about_colour(sum(one.grey for one in read), len(read), colour)
+    facts = {
+        "sizes": [[*own, count] for own, count in Counter(sizes).most_common(MOST_SIZES)],
+        "formats": dict(Counter(one.kind for one in read).most_common()),
+    }
+    skipped.sort(key=lambda one: one.what)
+    return Decoded(pictures, tuple(names), tuple(skipped), tuple(notes), facts)
 
 
-def _what(skipped: Skipped) -> str:
-    return skipped.what
+def _block(files: Files, size: Size, colour: str, names: Sequence[str]) -> _Block:
+    """The pictures of some files, in colour if any of them is or `colour` says so."""
+    pictures = np.empty((len(names), *size, 3), np.uint8)
+    seen: list[_Seen | str] = []
+    count = 0
+    for name in names:
+        one = _try(files, name, pictures[count])
+        seen.append(one)
+        count += isinstance(one, _Seen)
+    pictures = pictures[:count]
+    grey = _grey(pictures)
+    flags = iter(grey.tolist())
+    seen = [one._replace(grey=next(flags)) if isinstance(one, _Seen) else one for one in seen]
+    if colour == "grey":
+        pictures = greyed(pictures, grey)
+    elif colour == "auto" and grey.all():
+        pictures = pictures[..., :1]
+    return _Block(seen, np.ascontiguousarray(pictures))
 
 
-def _try(files: Files, size: Size | None, name: str) -> _Seen | str:
-    """One file, or why it cannot be read."""
+def _grey(pictures: Pixels) -> npt.NDArray[np.bool_]:
+    """(n,) whether all three channels are equal; one row of a picture in colour tells at once."""
+    row = pictures[:, pictures.shape[1] // 2]
+    grey: npt.NDArray[np.bool_] = (row == row[..., :1]).all(axis=(1, 2))
+    some = pictures[grey]
+    grey[grey] = (some == some[..., :1]).all(axis=(1, 2, 3))
+    return grey
+
+
+def _try(files: Files, name: str, place: Pixels | None = None) -> _Seen | str:
+    """One file, its pixels put into `place` (h, w, 3) if there is one; or why it is unreadable."""
     try:
-        return _see(files.read(name), size)
+        return _see(files.read(name), place)
     except UnreadableError as error:
         return str(error)
     except Exception:  # a decoder meets damaged bytes with errors of every kind
         return "is truncated or damaged"
 
 
-def _see(data: bytes, size: Size | None) -> _Seen:
-    """One picture: its size from the header, and its pixels if a size is asked for."""
+def _see(data: bytes, place: Pixels | None) -> _Seen:
+    """One picture: header first, limits next, pixels last."""
     picture = _open(data)
     height, width = picture.height, picture.width
     if height * width > MAX_PIXELS:
         raise UnreadableError(f"has more than {MAX_PIXELS / 1e6:.0f} million pixels")
     turned = picture.getexif().get(ORIENTATION, 1) in SIDEWAYS
     own = (width, height) if turned else (height, width)
-    if size is None:
-        return _Seen(own)
+    kind = "JPEG" if picture.format == "MPO" else picture.format or ""  # a camera's JPEG of two
+    if place is None:
+        return _Seen(own, kind, (), False)
+    size = place.shape[:2]
     # A JPEG can be read at an eighth, a quarter or a half of its size at far less cost.
     picture.draft(None, (2 * max(size), 2 * max(size)))
     upright, done = plain(picture)
-    return _Seen(own, frozenset(done), pixels(resize(upright, size)))
+    if is_deep_png(data):
+        done.add("deep")
+    values = np.frombuffer(resize(upright, size).tobytes(), np.uint8)
+    place[:] = values.reshape(*size, -1)  # (h, w, 1 or 3)
+    return _Seen(own, kind, tuple(sorted(done)), False)
 
 
 def _open(data: bytes) -> "Image.Image":

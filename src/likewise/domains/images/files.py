@@ -1,18 +1,21 @@
-"""Folders and archives of pictures: their names and bytes, within limits, never unpacked to disk.
+"""Folders of pictures: their names and bytes, within limits, and nothing outside them.
 
-Nothing that a file says of its own size is believed before it is checked against a limit.
+Nothing that a file says of its own size is believed before it is checked against a limit, and
+what is passed over or cannot be opened is told.
 """
 
+import errno
 import hashlib
+import logging
 import os
-import zipfile
-from collections.abc import Callable, Iterable
+import re
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from types import TracebackType
+from pathlib import Path
 from typing import Protocol, TypeVar
 
-from likewise.core.errors import DataError
 from likewise.core.records import Skipped
 from likewise.domains.images.pictures import UnreadableError
 
@@ -25,30 +28,44 @@ SUFFIXES = (
 )
 IGNORED = ("__MACOSX", "Thumbs.db", "desktop.ini")
 MAX_FILE = 1 << 28
-MAX_UNPACKED = 1 << 34
-MAX_RATIO = 200  # a picture is packed already; what unpacks further than this is no picture
-RATIO_FROM = 1 << 20  # below this many bytes a high ratio harms nobody
-ENCRYPTED = 0x1
+TELL_EVERY = 5.0  # seconds between two words on how far a long listing has come
+CHANGED = "changed while the folder was read: read it again when nothing writes to it"
+NO_FILE = "is a pipe, a socket or a device, not a file"
+LOG = logging.getLogger(__name__)
+
+Stamp = tuple[int, int, int]
+"""The bytes of a file, and when it and when its entry were changed, in nanoseconds."""
+FRESH = 2_000_000_000  # nanoseconds in which the times of a file may not tell a change
 
 
 class Files(Protocol):
-    """A named set of files."""
+    """A named set of files.
+
+    `names` may be set to fewer, and `passed` counts what was hidden or a system's own.
+    """
 
     what: str
     names: list[str]
     skipped: list[Skipped]
+    passed: int
 
-    def read(self, name: str) -> bytes:
-        """The bytes of one file; UnreadableError if it is beyond a limit."""
+    def read(self, name: str, most: int | None = None) -> bytes:
+        """The bytes of one file; UnreadableError if it has more than `most` (or MAX_FILE)."""
+        ...
+
+    def reopen(self) -> None:
+        """Open anew what a process that was just forked cannot share with its parent."""
         ...
 
     def fingerprint(self) -> str:
-        """A hash of every name, size and content."""
+        """A hash that differs whenever any of `names` reads differently."""
         ...
 
 
 class Folder:
-    """The files below a folder, links to other folders not followed; or one single file.
+    """The files below a folder; or one single file.
+
+    Links are followed to files within the folder, and to nothing else.
 
     Args:
         root: the folder.
@@ -56,26 +73,69 @@ class Folder:
     """
 
     def __init__(self, root: Path, only: str | None = None) -> None:
-        self.root = root
+        self.root, self.only = root, only
         self.what = f"file '{root / only}'" if only else f"folder '{root}'"
-        self.names = [only] if only else sorted(_walk(root))
         self.skipped: list[Skipped] = []
+        self.passed = 0
+        self._stamps: dict[str, Stamp] = {}
+        if only is None:
+            self._list()
+        self.names = [only] if only else sorted(self._stamps)
 
-    def read(self, name: str) -> bytes:
+    def _list(self) -> None:
+        """Walk the folder, one entry at a time, and say how far it has come if it takes long."""
+        started = told = time.monotonic()
+        for name, found in walk(self.root):
+            if found is None:
+                self.passed += 1
+            elif isinstance(found, str):
+                self.skipped.append(Skipped(name, found))
+            else:
+                self._stamps[name] = found
+            if (now := time.monotonic()) - told > TELL_EVERY:
+                told = now
+                count, seconds = len(self._stamps), now - started
+                LOG.info("%s: %d files listed in %.0f s", self.what, count, seconds)
+
+    def read(self, name: str, most: int | None = None) -> bytes:
         """The bytes of one file; UnreadableError if it is beyond a limit or cannot be opened."""
-        path = self.root / name
         try:
-            if path.stat().st_size > MAX_FILE:
-                raise UnreadableError(f"is larger than {MAX_FILE >> 20} MiB")
-            return path.read_bytes()
+            # Not to wait for ever at a pipe that was put where a file stood.
+            path = os.path.join(self.root, name)
+            number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            with open(number, "rb") as file:
+                now = os.fstat(number)
+                if not stat.S_ISREG(now.st_mode):
+                    raise UnreadableError(NO_FILE)
+                check_size(now.st_size, most)
+                if self._stamps.get(name, _stamp(now)) != _stamp(now):
+                    raise UnreadableError(CHANGED)
+                data = file.read(now.st_size + 1)
+        except FileNotFoundError as error:
+            raise UnreadableError("vanished while the folder was read") from error
         except OSError as error:
             raise UnreadableError(f"cannot be opened ({error.strerror})") from error
+        if len(data) != now.st_size:
+            raise UnreadableError(CHANGED)
+        return data
+
+    def reopen(self) -> None:
+        """Nothing is open."""
 
     def fingerprint(self) -> str:
-        """A hash of every name, size and content."""
-        digest = hashlib.blake2b(digest_size=16)
-        for name, content in zip(self.names, threaded(self._hash, self.names), strict=True):
-            digest.update(f"{name}\x1f{content}\x1e".encode("utf-8", "surrogateescape"))
+        """A hash of the folder's place and of every one of `names`, its size and its times.
+
+        A file is known by its size and by when it and its entry were last changed, so that no
+        byte need be read. Clocks of files tick in milliseconds: of one that was changed just
+        now, and might be again within the same tick, the content counts.
+        """
+        digest = hashlib.blake2b(os.fsencode(os.path.realpath(self.root)), digest_size=16)
+        fresh = time.time_ns() - FRESH
+        for name in self.names:
+            stamp = self._stamps.get(name)
+            known = stamp is not None and max(stamp) < fresh
+            line = f"{name}\x1f{stamp if known else self._hash(name)}\x1e"
+            digest.update(line.encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
     def _hash(self, name: str) -> str:
@@ -86,61 +146,15 @@ class Folder:
         return f"{len(data)} {hashlib.blake2b(data, digest_size=16).hexdigest()}"
 
 
-class Archive:
-    """The files in a zip, read in memory one at a time; use it as a context.
-
-    Raises:
-        DataError: it is no zip, or it unpacks to more than `MAX_UNPACKED`.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.what = f"archive '{path}'"
-        try:
-            self.zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-            raise DataError(f"{self.what} cannot be read as a zip ({error}).") from error
-        self.skipped: list[Skipped] = []
-        self.members: dict[str, zipfile.ZipInfo] = {}
-        for info in self.zip.infolist():
-            name = info.filename
-            if info.is_dir() or ignored(name):
-                continue
-            if why := _refuse(info):
-                self.skipped.append(Skipped(name, why))
-            else:
-                self.members[name] = info
-        self.names = sorted(self.members)
-        unpacked = sum(info.file_size for info in self.members.values())
-        if unpacked > MAX_UNPACKED:
-            self.zip.close()
-            raise DataError(
-                f"{self.what} would unpack to {unpacked / 2**30:.0f} GiB; at most "
-                f"{MAX_UNPACKED / 2**30:.0f} GiB are read. Unpack it and bring a part of it."
-            )
-
-    def __enter__(self) -> "Archive":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.zip.close()
-
-    def read(self, name: str) -> bytes:
-        """The bytes of one file: never more than the checked size that the archive states."""
-        try:
-            return self.zip.read(self.members[name])
-        except Exception as error:  # damaged archives fail in many ways, all about one member
-            raise UnreadableError("cannot be unpacked from the archive") from error
-
-    def fingerprint(self) -> str:
-        """A hash of the whole archive."""
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "blake2b").hexdigest()
+def check_size(size: int, most: int | None = None) -> None:
+    """UnreadableError if a file has more than `most` bytes (or MAX_FILE)."""
+    limit = MAX_FILE if most is None else most
+    if size > limit:
+        text = next(
+            (f"{limit >> by} {unit}" for by, unit in ((20, "MiB"), (10, "KiB")) if limit >> by),
+            f"{limit} bytes",
+        )
+        raise UnreadableError(f"is larger than {text}")
 
 
 def threaded(function: Callable[[In], Out], items: Iterable[In]) -> list[Out]:
@@ -152,28 +166,75 @@ def threaded(function: Callable[[In], Out], items: Iterable[In]) -> list[Out]:
 def ignored(name: str) -> bool:
     """Whether a file is of no interest to anyone: hidden, or left by an operating system."""
     return any(
-        (part.startswith(".") and part != "..") or part in IGNORED
-        for part in PurePosixPath(name).parts
+        (part.startswith(".") and part not in (".", "..")) or part in IGNORED
+        for part in name.split("/")
     )
 
 
-def _walk(root: Path) -> Iterable[str]:
-    for place, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not ignored(name)]
-        for name in files:
-            if not ignored(name):
-                yield (Path(place) / name).relative_to(root).as_posix()
+def walk(root: Path) -> Iterator[tuple[str, Stamp | str | None]]:
+    """Everything below a folder, as it is met: a name with "/" between its parts, and
+
+    a Stamp if it is a file to read; a text, why it is left out; or None if it is ignored.
+    """
+    real = os.path.realpath(root)
+    waiting = [""]
+    while waiting:
+        place = waiting.pop()
+        try:
+            with os.scandir(root / place) as entries:
+                for entry in entries:
+                    name = place + entry.name
+                    if ignored(entry.name):
+                        yield name, None
+                    elif entry.is_dir(follow_symlinks=False):
+                        waiting.append(name + "/")
+                    else:
+                        yield name, _look(entry, real)
+        except OSError as error:
+            # The folder itself must be there; what is below it may be closed or gone.
+            yield place or ".", f"is a folder that cannot be opened ({error.strerror})"
 
 
-def _refuse(info: zipfile.ZipInfo) -> str | None:
-    """Why a member of an archive is not read, or None."""
-    path = PurePosixPath(info.filename)
-    if path.is_absolute() or ".." in path.parts or PureWindowsPath(info.filename).anchor:
-        return "has a name that leads out of the archive"
-    if info.flag_bits & ENCRYPTED:
-        return "is encrypted"
-    if info.file_size > MAX_FILE:
-        return f"is larger than {MAX_FILE >> 20} MiB"
-    if info.file_size > max(RATIO_FROM, MAX_RATIO * info.compress_size):
-        return f"unpacks to more than {MAX_RATIO} times its packed size"
-    return None
+def _look(entry: "os.DirEntry[str]", real: str) -> Stamp | str:
+    """The stamp of a file, or why this is none."""
+    try:
+        if entry.is_symlink():
+            target = os.path.realpath(entry.path, strict=True)
+            if os.path.isdir(target):
+                return "is a link to a folder: such links are not followed"
+            if os.path.commonpath([real, target]) != real:
+                return "is a link that leads out of the folder (cp -rL copies what it means)"
+        found = entry.stat()
+    except FileNotFoundError:
+        return "is a link to nothing" if entry.is_symlink() else "vanished while it was listed"
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return "is a link that leads in a circle"
+        return f"cannot be opened ({error.strerror})"
+    return _stamp(found) if stat.S_ISREG(found.st_mode) else NO_FILE
+
+
+def _stamp(found: os.stat_result) -> Stamp:
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def printable(name: str) -> str:
+    r"""A name as it can be shown and stored: bytes that are no text, controls, turns escaped.
+
+    Example:
+        >>> printable("a\nb\udcff.png")
+        'a\\nb\\xff.png'
+    """
+    return _UNPRINTABLE.sub(_escape, name)
+
+
+def _escape(match: "re.Match[str]") -> str:
+    code = ord(match[0])
+    if 0xDC80 <= code <= 0xDCFF:  # how Python writes a byte that is no UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return match[0].encode("unicode_escape").decode()

@@ -4,8 +4,10 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
+from unicodedata import normalize
 
 from likewise.core.records import Part
+from likewise.store.numbered import BLOCK
 
 SPLITS: dict[str, Part] = {
     "train": "train",
@@ -39,6 +41,8 @@ def layout(names: Sequence[str]) -> Layout:
     paths = [tuple(name.split("/")) for name in names]
     while _wrapped(paths):
         paths = [path[1:] for path in paths]
+    # Samples beyond the first ten thousand lie in folders that are no classes.
+    paths = [path[1:] if len(path) > 1 and BLOCK.fullmatch(path[0]) else path for path in paths]
     tops = {path[0] for path in paths if len(path) > 1}
     parts = {SPLITS[top.lower()] for top in tops if top.lower() in SPLITS}
     notes: list[str] = []
@@ -52,11 +56,17 @@ def layout(names: Sequence[str]) -> Layout:
             f"The folders {_list(tops)} were read as classes, not as a split, because a split "
             "has a folder 'train' and no folder of another kind beside it."
         )
-    labels = tuple(path[0] if len(path) > 1 else None for path in paths)
-    missing = sum(label is None for label in labels)
-    if 0 < missing < len(labels):
-        notes.append(f"{missing} of {len(labels)} pictures are in no class folder: no label.")
+    # The same name can be written in two ways in Unicode: é, or e and an accent.
+    labels = tuple(normalize("NFC", path[0]) if len(path) > 1 else None for path in paths)
     return Layout(labels, given, tuple(notes))
+
+
+def homeless(labels: Sequence[str | None]) -> list[str]:
+    """A note on pictures that are in no class folder where others are."""
+    missing = sum(label is None for label in labels)
+    if not 0 < missing < len(labels):
+        return []
+    return [f"{missing} of {len(labels)} pictures are in no class folder: no label."]
 
 
 def remarks(labels: Sequence[str | None]) -> list[str]:

@@ -20,11 +20,15 @@ class Options:
         size: (height, width), or None to choose it from the data.
         colour: "auto" (grey only if every picture is grey), "grey" or "rgb".
         augment: the kinds of augmentation, or None for the codec's own choice.
+        label: the column beside the pictures that steers, or None for the usual ones.
+        most: how many pictures at most, drawn evenly, or None for all.
     """
 
     size: tuple[int, int] | None = None
     colour: str = "auto"
     augment: tuple[str, ...] | None = None
+    label: str | None = None
+    most: int | None = None
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> "Options":
@@ -32,7 +36,7 @@ class Options:
 
         Example:
             >>> Options.parse({"size": "28x20", "augment": "shift,flip"})
-            Options(size=(28, 20), colour='auto', augment=('shift', 'flip'))
+            Options(size=(28, 20), colour='auto', augment=('shift', 'flip'), label=None, most=None)
         """
         known = [field.name for field in fields(cls)]
         for name in given:
@@ -42,6 +46,8 @@ class Options:
             size=_size(given.get("size")),
             colour=_colour(given.get("colour", "auto")),
             augment=parse_kinds(given.get("augment")),
+            label=_label(given.get("label")),
+            most=_most(given.get("most")),
         )
 
 
@@ -68,6 +74,21 @@ def _size(value: object) -> tuple[int, int] | None:
         wanted = f"a whole number or HEIGHTxWIDTH, each from 1 to {MAX_SIDE}"
         raise UsageError(must("size", wanted, value, "Write size=32 or size=32x48."))
     return size
+
+
+def _label(value: object) -> str | None:
+    if value is not None and (not isinstance(value, str) or not value.strip()):
+        raise UsageError(must("label", "the name of a column beside the pictures", value))
+    return value.strip() if isinstance(value, str) else None
+
+
+def _most(value: object) -> int | None:
+    if value is None:
+        return None
+    text = str(value).strip()
+    if not re.fullmatch(r"[1-9]\d{0,17}", text):
+        raise UsageError(must("most", "a whole number of pictures above 0", value))
+    return int(text)
 
 
 def _colour(value: object) -> str:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from likewise.core.errors import DataError
 from likewise.domains.images.augment import LUMA
+from likewise.domains.images.profile import PROFILE, to_srgb
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -27,7 +28,7 @@ OWN_SIDE = 128
 MAX_BYTES = 1 << 33
 """Pictures are held in memory as bytes; more than this is refused."""
 DEEP = ("I", "F")  # Pillow's modes of more than 8 bits; "I;16" and its kin begin with "I" too
-ORIENTATION = 0x0112  # the EXIF tag
+ORIENTATION, BITS_PER_SAMPLE = 0x0112, 0x0102  # tags of EXIF and of TIFF
 
 
 class UnreadableError(Exception):
@@ -73,7 +74,8 @@ def check_memory(count: int, size: Size, channels: int) -> None:
     if needed > MAX_BYTES:
         raise DataError(
             f"{count} pictures of {_by(size)} would take {needed / 2**30:.0f} GiB of memory; at "
-            f"most {MAX_BYTES / 2**30:.0f} GiB are held. Give a smaller size, such as size=32."
+            f"most {MAX_BYTES / 2**30:.0f} GiB are held. Give a smaller size, such as size=32, or "
+            "fewer pictures, such as most=10000."
         )
 
 
@@ -86,34 +88,70 @@ def plain(picture: "Image.Image") -> tuple["Image.Image", set[str]]:
     Raises:
         UnreadableError: its values have no known range.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageChops, ImageOps
 
     done: set[str] = set()
+    # Pillow takes every CMYK JPEG for one of Adobe's, which are inverted; the others say nothing.
+    inverted = picture.format in ("JPEG", "MPO") and "adobe" not in picture.info
     if getattr(picture, "is_animated", False):
         picture.seek(0)
         done.add("animated")
+    if np.max(getattr(picture, "tag_v2", {}).get(BITS_PER_SAMPLE, 8)) > 8:
+        done.add("deep")
     if picture.getexif().get(ORIENTATION, 1) in range(2, 9):
         picture = ImageOps.exif_transpose(picture)
         done.add("turned")
     if picture.mode.startswith(DEEP):
+        profile = picture.info.get(PROFILE)
         values = np.asarray(picture, dtype=np.float64)
-        return Image.fromarray(_shallow(values, picture.mode)), done | {"deep"}
+        picture = Image.fromarray(_shallow(values, picture.mode))
+        picture.info[PROFILE] = profile
+        done.add("deep")
+    if picture.mode == "CMYK" and inverted:
+        picture = ImageChops.invert(picture)
+    alpha = None
     if picture.has_transparency_data:
-        coloured = picture.convert("RGBA")
-        if min(coloured.getchannel("A").getextrema()) != 255:
-            done.add("transparent")
-        white = Image.new("RGBA", coloured.size, "white")
-        return Image.alpha_composite(white, coloured).convert("RGB"), done
-    if picture.mode == "CMYK":
+        picture = picture.convert("RGBA")
+        alpha = picture.getchannel("A")
+        done.update({"transparent"} if alpha.getextrema()[0] != 255 else ())
+    upright, how = _coloured_plainly(picture)
+    return _on_white(upright, alpha), done | how
+
+
+def _coloured_plainly(picture: "Image.Image") -> tuple["Image.Image", set[str]]:
+    """A picture as mode L or RGB in sRGB, opaque; and what had to be done."""
+    if picture.mode not in ("L", "RGB", "CMYK", "LAB"):
+        picture = picture.convert("L" if picture.mode == "1" else "RGB")
+    turned, how = to_srgb(picture)
+    done = {how} if how else set()
+    if turned.mode == "CMYK":
         done.add("cmyk")
-    return picture.convert("L" if picture.mode in ("1", "L") else "RGB"), done
+    return turned if turned.mode in ("L", "RGB") else turned.convert("RGB"), done
+
+
+def _on_white(picture: "Image.Image", alpha: "Image.Image | None") -> "Image.Image":
+    from PIL import Image
+
+    if alpha is None:
+        return picture
+    coloured = picture.convert("RGB")
+    coloured.putalpha(alpha)
+    white = Image.new("RGBA", coloured.size, "white")
+    return Image.alpha_composite(white, coloured).convert("RGB")
+
+
+def is_deep_png(data: bytes) -> bool:
+    """Whether a PNG has 16 bits a channel, of which Pillow reads the upper eight of a colour."""
+    return data[12:16] == b"IHDR" and data[24:25] == b"\x10"
 
 
 WHAT_WAS_DONE = {
-    "animated": "had several frames: only the first was read",
+    "animated": "had several frames or pages: only the first was read",
     "turned": "were turned upright as their EXIF orientation says",
     "deep": "of more than 8 bits were reduced to 256 levels",
     "transparent": "were transparent: they were laid on white",
+    "profile": "were of other colours than sRGB and were turned into it by their profile (ICC)",
+    "unread": "had a colour profile that cannot be used: their values were kept as they are",
     "cmyk": "in CMYK were turned into RGB without a colour profile",
 }
 
@@ -151,13 +189,26 @@ def together(pictures: Sequence[Pixels], colour: str) -> tuple[Pixels, list[str]
     if colour == "auto":
         colour = "grey" if grey == len(pictures) else "rgb"
     check_memory(len(pictures), pictures[0].shape[:2], 1 if colour == "grey" else 3)
-    changed = len(pictures) - grey if colour == "grey" else grey
-    notes = []
-    if changed:
-        became = "reduced to grey" if colour == "grey" else "grey and became RGB"
-        notes.append(f"{changed} of {len(pictures)} pictures were {became}.")
     turn = _grey if colour == "grey" else _coloured
+    notes = about_colour(grey, len(pictures), colour)
     return np.stack([turn(picture) for picture in pictures]), notes
+
+
+def about_colour(grey: int, count: int, colour: str) -> list[str]:
+    """A note on pictures of which `grey` are grey, if any did not keep their colour."""
+    if colour == "auto":
+        colour = "grey" if grey == count else "rgb"
+    changed = count - grey if colour == "grey" else grey
+    became = "reduced to grey" if colour == "grey" else "grey and became RGB"
+    return [f"{changed} of {count} pictures were {became}."] if changed else []
+
+
+def greyed(pictures: Pixels, grey: npt.NDArray[np.bool_]) -> Pixels:
+    """(n, h, w, 1) of pictures (n, h, w, 3), of which those that are `grey` (n,) already are."""
+    reduced = pictures[..., :1].copy()
+    for row in np.flatnonzero(~grey):
+        reduced[row] = _grey(pictures[row])
+    return reduced
 
 
 def _grey(picture: Pixels) -> Pixels:

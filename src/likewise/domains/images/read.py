@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from likewise.core.errors import DataError, must
+from likewise.core.errors import DataError, UsageError, must
 from likewise.core.records import Records, Skipped
-from likewise.domains.images import arrays, cache
+from likewise.domains.images import archives, arrays, cache, columns, idx, metadata
 from likewise.domains.images.arrays import Portion
+from likewise.domains.images.canvas import pieces
 from likewise.domains.images.decode import decode
-from likewise.domains.images.files import SUFFIXES, Archive, Files, Folder
-from likewise.domains.images.layout import layout, remarks
+from likewise.domains.images.files import SUFFIXES, Files, Folder, printable
+from likewise.domains.images.layout import homeless, layout, remarks
+from likewise.domains.images.near import looked
 from likewise.domains.images.numpy_files import read_npy, read_npz
 from likewise.domains.images.options import Options
 from likewise.domains.images.pictures import (
@@ -25,13 +27,12 @@ from likewise.domains.images.pictures import (
     UnreadableError,
     conform,
     plain,
-    together,
 )
 
 BUILT_IN = ("digits",)
 ACCEPTED = (
-    "a folder or a zip of pictures (class or train/valid/test sub-folders are understood), "
-    "a picture file, an .npz or an .npy file"
+    "a folder, a zip or a tar of pictures (class or train/valid/test sub-folders are understood, "
+    "and a metadata.csv), a picture file, an .npz, .npy or IDX file (MNIST)"
 )
 DIGITS = (
     "digits: 1,797 handwritten digits of 8x8 in 17 levels, the test part of 'Optical recognition "
@@ -75,8 +76,10 @@ def _from_path(path: Path, options: Options) -> Records:
         return _from_portions(portions, options, origin=str(path))
     if suffix == ".npy":
         return _from_portions([Portion("", read_npy(path), None)], options, origin=str(path))
-    if suffix == ".zip":
-        with Archive(path) as archive:
+    if idx.is_idx(path.name):
+        return _from_idx(Folder(path.parent, only=path.name), str(path), options)
+    if (archive := archives.archive(path)) is not None:
+        with archive:
             return _from_files(archive, str(path), options)
     if suffix in SUFFIXES:
         return _from_files(Folder(path.parent, only=path.name), str(path), options)
@@ -101,30 +104,107 @@ def missing(path: Path) -> str:
 def _from_files(files: Files, origin: str, options: Options) -> Records:
     """Every readable picture of a folder or an archive, from the cache if it was read before."""
     if not files.names and not files.skipped:
-        raise DataError(f"{files.what} holds no files. Bring {ACCEPTED}.")
+        but = f" but {files.passed} hidden or a system's own" if files.passed else ""
+        raise DataError(f"{files.what} holds no files{but}. Bring {ACCEPTED}.")
+    if _is_idx(files.names):
+        return _from_idx(files, origin, options)
+    beside = metadata.gather(files)
+    columns.check(beside, options.label)
+    notes = [*_passed(files), *_draw(files, options.most)]
     name = cache.key(files.fingerprint(), options)
     records = cache.get(name)
     if records is None:
-        records = _decoded(files, options)
-        cache.put(name, records)
-    return replace(records, origin=origin)
+        records = cache.put(name, _decoded(files, options))
+    raw, ids = records.ids, tuple(map(printable, records.ids))
+    found = layout(ids)
+    meaning = columns.understand(beside, files, raw, found.labels, options.label)
+    labels = found.labels if meaning.labels is None else meaning.labels
+    notes += [*records.notes, *found.notes, *meaning.notes]
+    notes += homeless(labels) if meaning.labels is None else []
+    skipped = (*records.skipped, *files.skipped, *beside.skipped, *meaning.skipped)
+    shown = (Skipped(printable(one.what), one.why) for one in skipped)
+    return replace(
+        records,
+        ids=ids,
+        conditions={**_labelled(labels), **meaning.conditions},
+        given=found.given,
+        skipped=tuple(sorted(shown, key=lambda one: (one.what, one.why))),
+        notes=(*notes, *remarks(labels)),
+        origin=origin,
+    )
 
 
 def _decoded(files: Files, options: Options) -> Records:
-    decoded = decode(files, options.size)
-    if not decoded.pictures:
-        raise DataError(_nothing(files.what, decoded.skipped))
-    found = layout(decoded.names)
-    items, notes = together(decoded.pictures, options.colour)
-    return _records(
-        items,
-        256,
+    """What the cache keeps: pictures, how they were read, and the names of their files."""
+    decoded = decode(files, options.size, options.colour, cache.place())
+    if not decoded.names:
+        raise DataError(_nothing(files.what, [*files.skipped, *decoded.skipped]))
+    records = Records(
+        domain="images",
+        items=decoded.pictures,
         ids=decoded.names,
-        labels=found.labels,
-        given=found.given,
         skipped=decoded.skipped,
-        notes=(*decoded.notes, *notes, *found.notes),
+        notes=(*decoded.notes, *_constant(decoded.pictures)),
+        facts={"levels": 256, **decoded.facts},
     )
+    return looked(records)
+
+
+def _passed(files: Files) -> list[str]:
+    """A note on what nobody would miss."""
+    if not files.passed:
+        return []
+    return [f"{files.passed} hidden files or folders, or a system's own, were passed over."]
+
+
+def _draw(files: Files, most: int | None) -> list[str]:
+    """Leave as many names as are wanted, and none that no picture can have; a note on it."""
+    for name in files.names:
+        if name.lower().endswith(archives.PACKED):
+            files.skipped.append(Skipped(name, "is packed: unpack it, or bring it by itself"))
+    files.names = [name for name in files.names if not name.lower().endswith(archives.PACKED)]
+    named = [name for name in files.names if name.lower().endswith(SUFFIXES)]
+    if most is None or most >= len(named):
+        return []
+    others = set(files.names).difference(named)
+    files.skipped += [Skipped(name, "is not named as a picture") for name in others]
+    files.names = [named[i] for i in evenly(len(named), most)]
+    return [_drawn(len(named), most)]
+
+
+def evenly(n: int, most: int) -> list[int]:
+    """`most` of the numbers below n: one at random of each of `most` equal stretches.
+
+    Every n-th would meet a pattern in the data, such as labels that take turns.
+
+    Example:
+        >>> [i // 10 for i in evenly(50, 5)]
+        [0, 1, 2, 3, 4]
+    """
+    edges = np.arange(most + 1) * n // most
+    return [int(i) for i in np.random.default_rng(0).integers(edges[:-1], edges[1:])]
+
+
+def _drawn(n: int, most: int) -> str:
+    return f"{most} of {n} pictures were drawn, evenly over their order (most={most})."
+
+
+def _is_idx(names: Sequence[str]) -> bool:
+    """Whether it is IDX files that were brought, not pictures."""
+    return any(map(idx.is_images, names)) and not any(n.lower().endswith(SUFFIXES) for n in names)
+
+
+def _from_idx(files: Files, origin: str, options: Options) -> Records:
+    """Records of IDX files: those of a folder or an archive, or one with its labels."""
+    if isinstance(files, Folder) and files.only is not None:
+        files.names = idx.with_labels(files.root / files.only)
+    found = idx.gather(files)
+    if not found.portions:
+        raise DataError(f"{files.what} holds IDX labels; bring the file of their pictures.")
+    records = _from_portions(found.portions, options, origin)
+    skipped = (Skipped(printable(one.what), one.why) for one in (*files.skipped, *found.skipped))
+    notes = (*_passed(files), *found.notes, *records.notes)
+    return replace(records, skipped=tuple(skipped), notes=notes)
 
 
 def _nothing(what: str, skipped: Sequence[Skipped]) -> str:
@@ -161,6 +241,11 @@ def _from_portions(
     portions: Sequence[Portion], options: Options, origin: str = "arrays"
 ) -> Records:
     """Records of arrays, each part with the name of its part."""
+    if options.label is not None:
+        raise UsageError(
+            f"label={options.label} names a column of a metadata file, which only a folder or an "
+            "archive of pictures can have."
+        )
     blocks = [_block(portion.pictures) for portion in portions]
     if any(_is_picture(picture) for block in blocks for picture in block[:1]):
         pictures, levels, notes = _from_pillow([one for block in blocks for one in block])
@@ -168,7 +253,10 @@ def _from_portions(
     else:
         pictures, levels, notes = _from_arrays([one for block in blocks for one in block])
         counts = [sum(len(one) for one in block) for block in blocks]
-    items, more = conform(pictures, levels, options.size, options.colour)
+    total, most = len(pictures), options.most or len(pictures)
+    rows = evenly(total, most) if most < total else range(total)
+    drawn = [_drawn(total, most)] if most < total else []
+    items, more = conform([pictures[i] for i in rows], levels, options.size, options.colour)
     labels: list[str | None] = []
     ids: list[str] = []
     for portion, count in zip(portions, counts, strict=True):
@@ -179,10 +267,10 @@ def _from_portions(
     return _records(
         items,
         levels,
-        ids=tuple(ids),
-        labels=tuple(labels),
-        given=tuple(given) if any(given) else None,
-        notes=(*notes, *more),
+        ids=tuple(ids[row] for row in rows),
+        labels=tuple(labels[row] for row in rows),
+        given=tuple(given[row] for row in rows) if any(given) else None,
+        notes=(*notes, *drawn, *more),
         origin=origin,
     )
 
@@ -244,24 +332,32 @@ def _records(
     labels: tuple[str | None, ...],
     given: tuple[str, ...] | None,
     notes: tuple[str, ...],
-    skipped: tuple[Skipped, ...] = (),
     origin: str = "",
 ) -> Records:
     """Records with the notes that any pictures and labels may deserve."""
-    flat = items.reshape(len(items), -1)  # (n, h, w, c) -> (n, h * w * c)
-    constant = int((flat == flat[:, :1]).all(axis=1).sum())
-    remarked = [*notes, *remarks(labels)]
-    if constant:
-        remarked.append(f"{constant} of {len(items)} pictures are of one single value throughout.")
-    labelled = any(label is not None for label in labels)
-    return Records(
+    records = Records(
         domain="images",
         items=items,
         ids=ids,
-        conditions={"label": labels} if labelled else {},
+        conditions=_labelled(labels),
         given=given,
-        skipped=skipped,
-        notes=tuple(remarked),
+        notes=(*notes, *remarks(labels), *_constant(items)),
         origin=origin,
         facts={"levels": levels},
     )
+    return looked(records)
+
+
+def _labelled(labels: tuple[str | None, ...]) -> dict[str, tuple[str | None, ...]]:
+    return {"label": labels} if any(label is not None for label in labels) else {}
+
+
+def _constant(items: Pixels) -> list[str]:
+    """A note on pictures in which there is nothing."""
+    constant = 0
+    for some in pieces(items):  # most are told by their first row alone
+        maybe = some[(some[:, 0] == some[:, 0, :1, :1]).all(axis=(1, 2))]
+        constant += int((maybe == maybe[:, :1, :1, :1]).all(axis=(1, 2, 3)).sum())
+    if not constant:
+        return []
+    return [f"{constant} of {len(items)} pictures are of one single value throughout."]

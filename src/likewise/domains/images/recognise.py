@@ -1,6 +1,7 @@
 """How sure it is that something is pictures, from a glance: names and shapes, no pixels."""
 
 import os
+import tarfile
 import zipfile
 from collections.abc import Iterable, Mapping
 from itertools import islice
@@ -10,8 +11,11 @@ from typing import Any
 import numpy as np
 
 from likewise.core.contract import Guess
+from likewise.domains.images.archives import TARS
 from likewise.domains.images.arrays import LABELS
-from likewise.domains.images.files import SUFFIXES, ignored
+from likewise.domains.images.files import SUFFIXES, ignored, walk
+from likewise.domains.images.idx import is_idx
+from likewise.domains.images.metadata import TABLES
 from likewise.domains.images.read import BUILT_IN
 
 GLANCE = 2000  # files looked at
@@ -33,13 +37,16 @@ def recognises(data: Any) -> Guess:
 def _path(path: Path) -> Guess:
     suffix = path.suffix.lower()
     if path.is_dir():
-        walk = (name for _, _, files in os.walk(path) for name in files)
-        return _names(walk, "folder")
+        return _names((name for name, found in walk(path) if found is not None), "folder")
     if not path.is_file():
         return Guess(0.0, "there is no such file")
     if suffix == ".zip":
         with zipfile.ZipFile(path) as archive:
             return _names(archive.namelist(), "archive")
+    if is_idx(path.name):
+        return Guess(0.95, "a file named as IDX files are")
+    if path.name.lower().endswith(TARS):
+        return _tar(path)
     if suffix == ".npz":
         with zipfile.ZipFile(path) as archive:
             return _npz(archive)
@@ -51,10 +58,25 @@ def _path(path: Path) -> Guess:
 
 
 def _names(names: Iterable[str], what: str) -> Guess:
-    seen = [n for n in islice(names, GLANCE) if not ignored(n) and not n.endswith("/")]
-    pictures = sum(PurePosixPath(name).suffix.lower() in SUFFIXES for name in seen)
-    share = pictures / len(seen) if seen else 0.0
-    return Guess(0.95 * share, f"{pictures} of {len(seen)} files in the {what} are pictures")
+    paths = [
+        PurePosixPath(name)
+        for name in islice(names, GLANCE)
+        if not ignored(name) and not name.endswith("/")
+    ]
+    own = {p for p in paths if p.suffix.lower() in SUFFIXES or is_idx(p.name)}
+    stems = {path.with_suffix("") for path in own}
+    beside = {p for p in paths if p.name in TABLES or p.with_suffix("") in stems} - own
+    count = len(paths) - len(beside)
+    share = len(own) / count if count else 0.0
+    return Guess(0.95 * share, f"{len(own)} of {count} files in the {what} are pictures")
+
+
+def _tar(path: Path) -> Guess:
+    try:
+        with tarfile.open(path, mode="r:") as tar:
+            return _names((info.name for info in tar if info.isfile()), "archive")
+    except tarfile.ReadError:  # it is packed, and how far it unpacks is not known
+        return Guess(0.5, "a packed archive, which is looked into when it is read")
 
 
 def _npz(archive: zipfile.ZipFile) -> Guess:

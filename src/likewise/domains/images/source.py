@@ -1,4 +1,4 @@
-"""Pictures as training batches: bytes in memory, tensors of a Space a batch at a time."""
+"""Pictures as training batches: bytes in memory or in a file, tensors a batch at a time."""
 
 from collections.abc import Collection
 
@@ -8,10 +8,11 @@ from torch import Tensor
 
 from likewise.core.condition import Batch, Conditions
 from likewise.core.errors import DataError, must
+from likewise.core.records import Picked
 from likewise.core.rng import Draws
 from likewise.core.space import Categorical, Continuous, Space
 from likewise.domains.images.augment import augment
-from likewise.domains.images.pictures import Pixels
+from likewise.domains.images.pictures import Pixels, rescale
 
 View = Continuous | Categorical
 
@@ -44,7 +45,8 @@ class ImageSource:
     """A `Source` over pictures.
 
     Args:
-        pictures: (n, h, w, c) uint8 levels.
+        pictures: (n, h, w, c) uint8 levels, an array or rows of one in a file; never copied whole.
+        levels: how many values they may have; batches are brought to those of `space`.
         labels: (n,) int64 the number of each label, -1 where it is unknown or missing.
         space: what the batches are of.
         conditions: what they carry: one Labels or nothing.
@@ -53,15 +55,16 @@ class ImageSource:
 
     def __init__(
         self,
-        pictures: Pixels,
+        pictures: Pixels | Picked,
         labels: Tensor,
         *,
+        levels: int,
         space: View,
         conditions: Conditions,
         kinds: Collection[str] = (),
     ) -> None:
-        channels_first = np.array(pictures.transpose(0, 3, 1, 2), order="C")
-        self.pictures = torch.from_numpy(channels_first)  # (n, h, w, c) -> (n, c, h, w)
+        self.pictures = pictures
+        self.levels = levels
         self.labels = labels
         self.space: Space = space
         self._view = space
@@ -73,7 +76,9 @@ class ImageSource:
 
     def batch(self, index: Tensor, rng: Draws) -> tuple[Tensor, Batch]:
         """x (b, c, h, w) and conditions of the pictures numbered `index` (b,) int64."""
-        levels = self.pictures[index]
+        pictures = rescale(self.pictures[index.numpy()], self.levels - 1, self._top)
+        channels_first = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))  # (b, c, h, w)
+        levels = torch.from_numpy(channels_first)
         if self.kinds:
             levels = augment(levels, self._top, self.kinds, rng)
         numbers = self.labels[index]

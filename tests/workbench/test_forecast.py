@@ -1,0 +1,80 @@
+"""The forecast of a run, and what the probe chooses."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from likewise.train.job import Checked
+from likewise.train.plan import FamilyPlan, Plan, from_json, to_json
+from likewise.workbench.augmentation import Trial
+from likewise.workbench.forecast import TIERS, forecasts, peak_memory
+from likewise.workbench.planning import LONG, Probe
+
+
+def plan_of(**changes):
+    facts = {"config": {}, "preset": "s", "steps": 100, "batch": 10, "expected": 5.0}
+    return FamilyPlan(**{**facts, **changes})
+
+
+def test_a_forecast_adds_up_the_stages_of_a_chain():
+    stages = (plan_of(memory=300), plan_of(steps=200, dtype="bfloat16", memory=500))
+    (one,) = forecasts({"vae+diffusion": stages}, 500)
+    assert (one.seconds, one.steps, one.memory, one.passes) == (10.0, 300, 500, 2.0)
+    assert one.dtype == "float32+bfloat16"
+
+
+def test_tiers_follow_the_passes():
+    words = [
+        next(iter(forecasts({"vae": (plan_of(steps=steps),)}, 1000))).tier
+        for steps in (50, 100, 400, 1500, 9999)
+    ]
+    assert words == [TIERS[0][1], TIERS[0][1], TIERS[1][1], TIERS[2][1], TIERS[3][1]]
+
+
+def test_what_was_not_probed_is_not_forecast():
+    assert list(forecasts({"gmm": (plan_of(expected=None),)}, 10)) == []
+
+
+def test_the_peak_of_memory_sees_what_was_held():
+    with peak_memory() as peak:
+        held = torch.ones(64, 2**20)  # 256 MiB
+        del held
+    assert peak() >= 256
+
+
+def test_a_plan_keeps_the_arithmetic():
+    plan = Plan(
+        seconds=None, threads=1, n=1, samples=1, features=1, families={"vae": (plan_of(),)}
+    )
+    assert from_json(to_json(plan)) == plan
+
+
+@pytest.mark.parametrize(
+    ("short", "share", "chosen"),
+    [(0.5, 2 * LONG, "bfloat16"), (0.95, 2 * LONG, "float32"), (0.5, LONG / 2, "float32")],
+)
+def test_bfloat16_is_taken_where_it_is_clearly_faster_and_time_is_long(
+    monkeypatch, short, share, chosen
+):
+    paces = {"float32": 1.0, "bfloat16": short}
+
+    def paced(self, name, kind, space, config, dtype="float32"):
+        return paces[dtype], dtype
+
+    monkeypatch.setattr(Probe, "paced", paced)
+    probe = Probe(SimpleNamespace(), seed=0, device="cpu")
+    pace, _, dtype = probe.fastest("vae", None, None, None, share=share)
+    assert (dtype, pace) == (chosen, paces[chosen])
+
+
+@pytest.mark.parametrize(
+    ("augmented", "plain", "said"),
+    [
+        (Checked(0.01, 0.001), Checked(0.05, 0.001), "Augmentation helped: vae, 9 steps"),
+        (Checked(0.05, 0.001), Checked(0.01, 0.001), "--load augment=none leaves it out"),
+        (Checked(0.05, 0.1), Checked(0.01, 0.1), "Augmentation made no clear difference"),
+    ],
+)
+def test_augmentation_is_judged_by_its_error(augmented, plain, said):
+    assert said in Trial("vae", 9, augmented, plain).sentence
