@@ -342,11 +342,11 @@ def test_the_confusion_of_a_classifier_is_taken_into_account(material):
     assert wide > narrow + 0.01
 
 
-def test_a_classifier_that_cannot_tell_says_unknown(material):
-    finding = judged(blurred(material, 0.95))["shares of side"]
-    assert finding.outcome == "unknown"
-    assert finding.sentence.startswith("Nothing can be said of 'side': the classifier")
-    assert finding.effect is None
+def test_a_column_that_cannot_be_read_off_is_left_out_and_says_why(material):
+    unsure = blurred(material, 0.95)
+    assert "shares of side" not in judged(unsure)
+    why = left_out(unsure)["shares of side"]
+    assert why.startswith("Nothing can be said of 'side': the classifier")
 
 
 def test_corrected_shares_cover_the_truth():

@@ -8,7 +8,8 @@ An outside classifier, trained on real training records, names the class of each
   class for another is known from held-out records, and the shares are corrected for it: they are
   those that would have been read as they were (Gart and Buck, 1966; Forman, "Quantifying counts
   and costs via classification", 2008). The interval carries both samples and held-out records.
-  A classifier that is hardly better than chance proves nothing, and the rule says unknown.
+  A classifier that is hardly better than chance proves nothing: of the label the rule says
+  unknown, and it leaves a further column out.
 
 Cannot see anything about groups that no column names, nor tell a share that moved from samples
 that look like another group.
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor
 
 from likewise.auditing.material import Material, Reference
-from likewise.auditing.rule import Effect, Rule
+from likewise.auditing.rule import Effect, Rule, no_reason
 from likewise.evaluation.groups import Group
 from likewise.measures.intervals import wilson
 
@@ -228,12 +229,17 @@ def _shares_rule(name: str, pick: Pick) -> Rule:
 
 
 def group_shares(column: str) -> Rule:
-    """The rule that the shares of a further column are kept."""
+    """The rule that the shares of a further column are kept.
+
+    A column that cannot be read off the records (who wrote a digit) has no shares among samples:
+    the rule does not apply, and says why. The label is asked for, so there it says unknown.
+    """
 
     def pick(material: Material) -> Group | None:
         return next((one for one in material.reference.groups if one.name == column), None)
 
-    return _shares_rule(f"shares of {column}", pick)
+    rule = _shares_rule(f"shares of {column}", pick)
+    return replace(rule, applies=rule.unable, unable=no_reason)
 
 
 DROPPED_CLASSES = Rule(

@@ -49,8 +49,9 @@ Control: TypeAlias = Callable[[Material], Material]
 Reason: TypeAlias = Callable[[Material], str | None]
 
 
-def _no_reason(material: Material) -> None:
-    return None
+def no_reason(material: Material) -> None:
+    """There is none: a rule applies, or can tell."""
+    return
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +73,8 @@ class Rule:
     effect: Measurement
     positive: Control
     negative: Control
-    applies: Reason = _no_reason
-    unable: Reason = _no_reason
+    applies: Reason = no_reason
+    unable: Reason = no_reason
     shared: bool = True
 
     def judge(self, material: Material, level: float) -> Finding:
