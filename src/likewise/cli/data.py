@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from likewise.cli.show import number, results, say_json
+from likewise.cli.show import Terminal, number, results, say_json
 from likewise.workbench import verbs
 
 WIDEST = 100
@@ -22,8 +22,9 @@ def data_job(data: str, *, options: Mapping[str, str], out: Path | None, as_json
 
     if out is not None:
         check_page(out)
-    records = verbs.load(data, **options)
-    facts = facts_of(records, options)[0] if out is None else write_page(records, out, options)
+    with Terminal():
+        records = verbs.load(data, **options)
+        facts = facts_of(records, options)[0] if out is None else write_page(records, out, options)
     if as_json:
         say_json(facts)
         return

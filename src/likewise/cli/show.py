@@ -1,6 +1,7 @@
 """What the terminal shows: live progress with the time left, tables, one-line notes."""
 
 import json
+import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -72,9 +73,16 @@ class Terminal(Listener):
 
     def __enter__(self) -> "Terminal":
         self.bars.start()
+        logger = logging.getLogger("likewise")
+        self.logs = (_Heard(self), logger, logger.level)
+        logger.addHandler(self.logs[0])
+        logger.setLevel(logging.INFO)
         return self
 
     def __exit__(self, *_: object) -> None:
+        heard, logger, level = self.logs
+        logger.removeHandler(heard)
+        logger.setLevel(level)
         self.bars.stop()
 
     def phase(self, name: str, what: str) -> None:
@@ -84,7 +92,7 @@ class Terminal(Listener):
                 self.bars.remove_task(self.task)
             self.task = self.bars.add_task("", total=None, name=name or "run", words=what)
         elif not self.quiet and (self.verbose or what == "training" or not name):
-            self._line(f"{name}: {what}" if name else what)
+            self.say(f"{name}: {what}" if name else what)
 
     def progress(self, name: str, progress: "Progress") -> None:
         """A step was taken; drawn ten times a second at most."""
@@ -114,16 +122,29 @@ class Terminal(Listener):
     def note(self, sentence: str) -> None:
         """Something worth saying."""
         if not self.quiet:
-            self._line(sentence, "yellow")
+            self.say(sentence, "yellow")
 
     def done(self, name: str, what: str) -> None:
         """A family is done, failed or skipped."""
         if self.verbose or what.startswith("failed"):
-            self._line(f"{name}: {what}", "red" if what.startswith("failed") else "")
+            self.say(f"{name}: {what}", "red" if what.startswith("failed") else "")
 
-    def _line(self, words: str, style: str = "") -> None:
+    def say(self, words: str, style: str = "") -> None:
+        """Print a line with the time since the start."""
         seconds = time.monotonic() - self.start
         self.console.print(f"[dim]{clock(seconds):>6}[/]  {escape(words)}", style=style or None)
+
+
+class _Heard(logging.Handler):
+    """Says what the library logs: how far reading has come where it takes long."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        super().__init__(logging.INFO)
+        self.terminal = terminal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not self.terminal.quiet:
+            self.terminal.say(record.getMessage())
 
 
 def clock(seconds: float) -> str:

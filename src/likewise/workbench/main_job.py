@@ -17,7 +17,7 @@ from likewise.workbench.data import Prepared
 from likewise.workbench.fitting import kinds, preset, space_of, stage_plan
 from likewise.workbench.forecast import forecasts
 from likewise.workbench.job import Work
-from likewise.workbench.planning import WORTH, Probe, plan_family, threads
+from likewise.workbench.planning import LEAST_N, WORTH, Probe, plan_family, threads
 from likewise.workbench.runs import machine
 
 FEATURE_STEPS = 300
@@ -195,15 +195,13 @@ def _plan_rest(work: Work, names: list[str], clock: Clock) -> None:
     probe = Probe(work.prepared, seed=work.seed, device=work.device)
     plan = work.plan
     evaluation = clock.budget * RESERVED * EVALUATION / max(1, len(names))
-    families, sizes = dict(plan.families), [plan.samples]
+    families, one_of_each = dict(plan.families), 0.0
     for number, name in enumerate(names):
         left = clock.budget * (1 - RESERVED) - clock.used()
         probing = PROBING * (len(names) - number - 1)  # the probes that are still to come
         share = max(1.0, (left - probing) / len(names))
         try:
-            stages, n = plan_family(
-                probe, name, share=share, evaluation=evaluation, n=plan.samples
-            )
+            stages, each = plan_family(probe, name, share=share, evaluation=evaluation)
         except TrainingError as error:
             work.run.set_state(name, "skipped", str(error))
             work.listener.note(f"{name} is skipped: {error}")
@@ -212,13 +210,15 @@ def _plan_rest(work: Work, names: list[str], clock: Clock) -> None:
             work.fail(name, error)
             continue
         families[name] = stages
-        sizes.append(n)
-    least = min(sizes)
+        one_of_each += each
+    # All draw equally many; half of what is kept for evaluation goes into it.
+    drawing = evaluation * len(names) / 2
+    most = max(LEAST_N, int(drawing / one_of_each)) if one_of_each else plan.samples
     plan = replace(
         plan,
         families=families,
-        n=min(plan.n, least),
-        samples=least,
+        n=min(plan.n, most),
+        samples=min(plan.samples, most),
         notes=(*plan.notes, *_about_arithmetic(families)),
     )
     work.run.update(plan=to_json(plan))

@@ -16,7 +16,7 @@ from likewise.core.config import from_json
 from likewise.core.contract import SIZES, Family
 from likewise.core.errors import TrainingError
 from likewise.core.space import Space
-from likewise.store.model import Model
+from likewise.store.model import BATCH, Model
 from likewise.train.job import Job
 from likewise.train.loop import Trainer
 from likewise.train.plan import ENOUGH_STEPS, FamilyPlan
@@ -31,6 +31,9 @@ LEAST_CHECKED = 40
 LEAST_STEPS = 20
 LEAST_N = 64
 MOST_DRAWS = 32
+FEW, MANY = 4, 32  # samples that the probe draws
+SLOW = 5.0  # seconds for a few, after which many are not tried
+AMORTISED = 8.0  # times that a sample is cheaper in a full batch than among many, at most
 LONG = 60.0  # seconds of training
 WORTH = 0.85  # of float32's time, at most, for bfloat16 to be taken
 PASSES = 3  # over the training data that a larger preset should still get
@@ -125,9 +128,17 @@ class Probe:
         return (short, model, "bfloat16") if short < WORTH * pace else (pace, model, "float32")
 
     def sampling(self, model: Model) -> float:
-        """Seconds a sample, in batches as large as a short look allows."""
+        """Seconds a sample in a full batch: each one's own, and its part of what any batch takes.
+
+        A sampler that goes pixel by pixel takes nearly as long for one as for a hundred.
+        """
         model.draw(2)
-        return _each(lambda n: model.draw(n))
+        few = _seconds(partial(model.draw, FEW))
+        if few > SLOW:
+            return few / FEW / AMORTISED
+        many = _seconds(partial(model.draw, MANY))
+        each = max((many - few) / (MANY - FEW), many / MANY / AMORTISED)
+        return max(1e-7, each + max(0.0, few - FEW * each) / BATCH)
 
     def density(self, model: Model) -> float:
         """Seconds a likelihood of one draw; 0 without a density."""
@@ -144,11 +155,10 @@ def plan_family(
     *,
     share: float,
     evaluation: float,
-    n: int,
     size: str | None = None,
     changes: dict[str, str] | None = None,
-) -> tuple[tuple[FamilyPlan, ...], int]:
-    """The plan of one gradient family for `share` seconds, and the n its sampler can afford.
+) -> tuple[tuple[FamilyPlan, ...], float]:
+    """The plan of one gradient family for `share` seconds, and the seconds of one sample.
 
     The largest preset that still gets enough steps is chosen. A chain's stages share alike.
 
@@ -157,12 +167,11 @@ def plan_family(
         name: of the family or chain.
         share: seconds of training.
         evaluation: seconds for sampling and likelihoods.
-        n: how many samples are wanted.
         size: a preset to keep to, or None.
         changes: `--set` changes.
     """
     if "+" in name:
-        return _plan_chain(probe, name, share, n, size), n
+        return _plan_chain(probe, name, share, size)
     space = space_of(probe.prepared, name)
     conditions = probe.prepared.domain.conditions()
     kind = kinds(name)[0]
@@ -191,11 +200,11 @@ def plan_family(
             expected=round(max(steps, 0) * pace + VALIDATIONS * checked * each, 1),
             memory=memory(),
         )
-        best = (plan, min(n, int(evaluation / 2 / each)))
+        best = (plan, each)
         if steps < 2 * enough:
             break
     assert best is not None
-    _check_affordable(best[0].steps, best[1], pace, each)
+    _check_affordable(best[0].steps, int(evaluation / best[1]), pace, best[1])
     return (best[0],), best[1]
 
 
@@ -219,11 +228,11 @@ def _likelihood(probe: Probe, model: Model, seconds: float) -> tuple[int, int]:
 
 
 def _plan_chain(
-    probe: Probe, name: str, share: float, n: int, size: str | None
-) -> tuple[FamilyPlan, ...]:
+    probe: Probe, name: str, share: float, size: str | None
+) -> tuple[tuple[FamilyPlan, ...], float]:
     """Half the time for each stage; the second is sized for the codes of the first."""
     first = name.split("+")[0]
-    stages, _ = plan_family(probe, first, share=share / 2, evaluation=share, n=n, size=size)
+    stages, each = plan_family(probe, first, share=share / 2, evaluation=share, size=size)
     kind, kind2 = kinds(name)
     space = space_of(probe.prepared, first)
     conditions = probe.prepared.domain.conditions()
@@ -232,10 +241,12 @@ def _plan_chain(
     codes = start.code_space
     config2 = preset(kind2, size or "xs", codes, conditions)
     if kind2.claims.learning == "counting":
-        return (*stages, stage_plan(config2, size or "xs", steps=None, seconds=share / 2))
+        plan = stage_plan(config2, size or "xs", steps=None, seconds=share / 2)
+        return (*stages, plan), each
     pace = _code_pace(probe, name, kind2, codes, config2)
     steps = max(1, int(share / 2 / pace))
-    return (*stages, stage_plan(config2, size or "xs", steps=steps, seconds=share / 2))
+    plan = stage_plan(config2, size or "xs", steps=steps, seconds=share / 2)
+    return (*stages, replace(plan, expected=round(steps * pace, 1))), each
 
 
 def _code_pace(

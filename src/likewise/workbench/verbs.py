@@ -189,10 +189,9 @@ def plan_one(
         return tuple(plans)
     probe = Probe(prepared, seed=seed, device=device)
     share = seconds_of(time if time is not None else "60s")
-    n = prepared.most_samples()
     changes = dict(settings or {})
     stages, _ = plan_family(
-        probe, family, share=share, evaluation=share, n=n, size=size, changes=changes
+        probe, family, share=share, evaluation=share, size=size, changes=changes
     )
     return stages
 

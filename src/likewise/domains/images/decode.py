@@ -4,6 +4,7 @@ What cannot be read is left out with the reason, never silently.
 """
 
 import io
+import time
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from likewise.core.records import Skipped
 from likewise.domains.images.canvas import Canvas
-from likewise.domains.images.files import Files
+from likewise.domains.images.files import LOG, TELL_EVERY, Files
 from likewise.domains.images.parallel import in_parallel
 from likewise.domains.images.pictures import (
     ORIENTATION,
@@ -111,11 +112,15 @@ def _decode(
     step = max(1, min(even, AT_ONCE, BLOCK // (3 * size[0] * size[1])))
     blocks = [files.names[first : first + step] for first in range(0, len(files.names), step)]
     seen: list[_Seen | str] = []
+    started = told = time.monotonic()
     with Canvas(place, len(files.names), size) as canvas:
         for block in in_parallel(partial(_block, files, size, colour), blocks, files.reopen):
             seen += block.seen
             if len(block.pictures):
                 canvas.add(block.pictures)
+            if (now := time.monotonic()) - told > TELL_EVERY:
+                told, left = now, (now - started) * (len(files.names) / len(seen) - 1)
+                LOG.info("%d of %d files read, %.0f s left", len(seen), len(files.names), left)
         return seen, canvas.done()
 
 
