@@ -7,7 +7,7 @@ import torch
 from likewise.core.errors import UsageError
 from likewise.core.rng import generator
 from likewise.measures import nearest as room
-from likewise.measures.manifold import coverage, density, precision, recall
+from likewise.measures.manifold import Balls, coverage, density, precision, recall
 from likewise.measures.measure import RefusalError
 from likewise.measures.nearest import inside, nearest, radii
 
@@ -40,10 +40,12 @@ def definition(fake, real, k=5):
 @pytest.mark.parametrize("entries", [1 << 22, 700])
 def test_equal_their_definitions_in_any_chunks(shift, entries, monkeypatch):
     monkeypatch.setattr(room, "_ENTRIES", entries)
+    monkeypatch.setattr(room, "_FEWEST", 1)
     fake, real = 0.8 * normal(90, 4) + shift, normal(90, 4, 1)
-    expected = definition(fake.numpy(), real.numpy())
+    expected, balls = definition(fake.numpy(), real.numpy()), Balls(fake, real)
     for measure in (precision, recall, density, coverage):
         score = measure(fake, real)
+        assert measure(fake, real, balls=balls) == score
         assert score.value == pytest.approx(expected[measure.name], abs=1e-12)
         assert score.low <= score.value <= score.high
 
@@ -92,6 +94,7 @@ def test_nearest_against_all_distances():
 @pytest.mark.parametrize("entries", [1 << 22, 300])
 def test_nearest_leaves_out_the_row_itself_but_not_its_copy(entries, monkeypatch):
     monkeypatch.setattr(room, "_ENTRIES", entries)
+    monkeypatch.setattr(room, "_FEWEST", 1)
     x = 1000.0 + normal(60, 5)
     x[7] = x[41]
     distances, rows = nearest(x, x, exclude_self=True)
@@ -145,6 +148,7 @@ CASES = {
 @pytest.mark.parametrize("entries", [1 << 22, 30_000])
 def test_the_screened_numbers_are_those_of_all_differences(case, n, entries, monkeypatch):
     monkeypatch.setattr(room, "_ENTRIES", entries)
+    monkeypatch.setattr(room, "_FEWEST", 1)
     a, b = CASES[case](n, 1), CASES[case](n, 2)
     own, cross = every(b, b), every(a, b)
     radius = radii(b, 5)

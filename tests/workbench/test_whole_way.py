@@ -90,7 +90,7 @@ def test_a_replayed_plan_gives_the_same_weights_samples_and_scores(boards, tmp_p
             one, _ = read_tensors(first.path / name / file)
             other, _ = read_tensors(again.path / name / file)
             assert one.keys() == other.keys()
-            assert all(torch.equal(one[key], other[key]) for key in one)
+            assert [k for k in one if not torch.equal(one[k], other[k])] == [], (name, file)
         for file in ("scorecard.json", "audit.json"):
             one, other = (read_json(run.path / name / file) for run in (first, again))
             for key in ("scores", "findings"):

@@ -223,7 +223,7 @@ class GMM(Family[Config]):
             if best is None:
                 self._put(mixture)
             mixture = yield from self._settle(fitted, mixture, prior)
-            scores, strength, mixture = self._strongest(fitted, tested, mixture, prior)
+            scores, strength, mixture = yield from self._strongest(fitted, tested, mixture, prior)
             gain = scores - best if best is not None else torch.ones_like(scores)
             if float(gain.mean()) > 2 * float(gain.std(correction=0)) / len(gain) ** 0.5:
                 k, pseudo, best = count, strength, scores
@@ -247,15 +247,19 @@ class GMM(Family[Config]):
 
     def _strongest(
         self, fitted: Rows, tested: Rows, mixture: Mixture, prior: Prior
-    ) -> tuple[Tensor, float, Mixture]:
-        """The pseudo-counts that make held-out rows likeliest: scores, strength and mixture."""
-        stats, _ = expect(fitted, mixture)
+    ) -> Generator[float, None, tuple[Tensor, float, Mixture]]:
+        """The pseudo-counts that make held-out rows likeliest: scores, strength and mixture.
+
+        Yields the objective of the mixture it was given, so that a clock is asked at each one.
+        """
+        stats, likelihood = expect(fitted, mixture, exact=True)
         trials = []
         for strength in self._candidates()[1]:
             stronger = prior._replace(pseudo=strength)
             trial = maximise(stats, mixture.mean, mixture.factor, mixture.group, stronger)
             trials.append((log_likelihoods(tested, trial), strength, trial))
             trials = [max(trials, key=lambda made: float(made[0].mean()))]
+            yield -likelihood
         return trials[0]
 
     def _candidates(self) -> tuple[tuple[int, ...], tuple[float, ...]]:
@@ -280,12 +284,15 @@ class GMM(Family[Config]):
         return begin(x, group, k, likeness, prior=prior, rng=draws)
 
     def _rows(self, batches: Batches, rng: Draws) -> Iterator[tuple[Tensor, Tensor]]:
-        """(n, d) noisy rows and (n, l) labels, the same at every pass, a chunk at a time."""
+        """(n, d) noisy rows and (n, l) labels, the same at every pass, a chunk at a time.
+
+        They are in float32, as exact as the data; what EM makes of them is in float64.
+        """
         noise = Draws(fold(rng.seed, "cells"), device=rng.device)
         for x, c in batches:
             names = codes(c, self.conditions, len(x), self.device)
             for part, name in zip(x.split(CHUNK), names.split(CHUNK), strict=True):
-                yield self._noisy(part, noise.shifted(0)), name
+                yield self._noisy(part, noise.shifted(0), torch.float32), name
                 noise = noise.shifted(len(part))
 
     def _kept(self, batches: Batches, rng: Draws) -> tuple[Tensor, Tensor]:
@@ -305,9 +312,9 @@ class GMM(Family[Config]):
             raise DataError(must("the number of training examples", "at least 1", 0))
         return torch.cat(rows), torch.cat(names)
 
-    def _noisy(self, x: Tensor, rng: Draws) -> Tensor:
-        """(n, d) float64, moved within their cells where the Space counts in steps."""
-        flat = x.reshape(len(x), -1).to(self.learned["mean"])  # (n, *shape) -> (n, d)
+    def _noisy(self, x: Tensor, rng: Draws, dtype: torch.dtype = torch.float64) -> Tensor:
+        """(n, d), moved within their cells where the Space counts in steps."""
+        flat = x.reshape(len(x), -1).to(self.device, dtype)  # (n, *shape) -> (n, d)
         if self.step is None:
             return flat
         return flat + (rng.uniform(*flat.shape).to(flat) - 0.5) * self.step

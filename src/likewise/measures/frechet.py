@@ -5,11 +5,14 @@ update rule", 2017 (there in Inception features, and called FID). Here the featu
 who calls, and it is never called FID.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from likewise.measures.intervals import GROUPS, Interval, deal, jackknife
 from likewise.measures.measure import Estimate, RefusalError, measure
+from likewise.nn.gaussian import add_products
 
 
 @measure(
@@ -34,9 +37,16 @@ def frechet_distance(samples: Tensor, reference: Tensor) -> Estimate:
         reference: held-out features (m, d), m at least 2 d.
     """
     a, b = samples.double(), reference.double()
-    value = frechet(a, b)
-    groups_a, groups_b = deal(len(a)).to(a.device), deal(len(b)).to(b.device)
-    replicates = [frechet(a[groups_a != g], b[groups_b != g]) for g in range(GROUPS)]
+    whole = Moments.of(a, a.mean(dim=0)), Moments.of(b, b.mean(dim=0))
+    value = _distance(*whole)
+    groups = deal(len(a)).to(a.device), deal(len(b)).to(b.device)
+    replicates = []
+    for group in range(GROUPS):
+        kept = (
+            side.without(x[numbers == group])
+            for side, x, numbers in zip(whole, (a, b), groups, strict=True)
+        )
+        replicates.append(_distance(*kept))
     low, high = jackknife(value, replicates)
     null = frechet_null(b, min(len(a), len(b)))
     how = (
@@ -57,13 +67,7 @@ def frechet(a: Tensor, b: Tensor) -> float:
         >>> round(frechet(x, x + 3.0), 9)
         18.0
     """
-    (mean_a, cov_a), (mean_b, cov_b) = _moments(a), _moments(b)
-    root = _root(cov_a)
-    product = root @ cov_b @ root
-    eigenvalues = torch.linalg.eigvalsh((product + product.T) / 2)
-    cross = eigenvalues.clamp(min=0).sqrt().sum()
-    distance = (mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * cross
-    return max(0.0, float(distance))  # below 0 by rounding alone
+    return _distance(Moments.of(a, a.mean(dim=0)), Moments.of(b, b.mean(dim=0)))
 
 
 def frechet_null(reference: Tensor, n: int) -> float:
@@ -77,21 +81,74 @@ def frechet_null(reference: Tensor, n: int) -> float:
         reference: features (m, d) whose covariance is taken.
         n: how many rows each side has.
     """
-    _, covariance = _moments(reference.double())
+    x = reference.double()
+    covariance = Moments.of(x, x.mean(dim=0)).covariance()
     values = torch.linalg.eigvalsh(covariance).clamp(min=0)
     values = values[values > 0]
     pairs = values[:, None] * values[None, :] / (values[:, None] + values[None, :])
     return float(2.5 * values.sum() + pairs.sum()) / n
 
 
-def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (d,) and covariance (d, d) with n - 1, of (n, d)."""
-    mean = x.mean(dim=0)
-    centred = x - mean
-    covariance = centred.T @ centred / (len(x) - 1)
-    if not torch.isfinite(covariance).all():
-        raise RefusalError("the features are so large that their covariance overflows.")
-    return mean, covariance
+class Moments(NamedTuple):
+    """Sums over rows, from which those of some of the rows can be taken away.
+
+    Attributes:
+        n: how many rows.
+        centre: (d,), near the rows.
+        first: (d,) the sum of x minus centre.
+        second: (d, d) the sum of the products of x minus centre.
+    """
+
+    n: int
+    centre: Tensor
+    first: Tensor
+    second: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor, centre: Tensor) -> "Moments":
+        """Of rows (n, d) float64."""
+        away = x - centre
+        second = away.new_zeros(len(centre), len(centre))
+        add_products(away, second)
+        if not torch.isfinite(second.sum()):
+            raise RefusalError("the features are so large that their covariance overflows.")
+        return cls(len(x), centre, away.sum(dim=0), second)
+
+    def without(self, x: Tensor) -> "Moments":
+        """Of the rows that are left when some (m, d) of them are taken away."""
+        part = Moments.of(x, self.centre)
+        first, second = self.first - part.first, self.second - part.second
+        return Moments(self.n - part.n, self.centre, first, second)
+
+    def mean(self) -> Tensor:
+        return self.centre + self.first / self.n
+
+    def covariance(self) -> Tensor:
+        """(d, d), with n - 1."""
+        about_mean = torch.addr(self.second, self.first, self.first, alpha=-1.0 / self.n)
+        return about_mean.div_(self.n - 1)
+
+
+def _distance(a: Moments, b: Moments) -> float:
+    """With S1 = F F^T, S1^(1/2) S2 S1^(1/2) and F^T S2 F have the same eigenvalues."""
+    one, two = a.covariance(), b.covariance()
+    factor, failed = torch.linalg.cholesky_ex(one)
+    if failed:  # Q R of the symmetric root: R^T R is its square, too
+        factor = torch.linalg.qr(_root(one), mode="r").R.T
+    eigenvalues = torch.linalg.eigvalsh(_congruent(factor, two))
+    cross = eigenvalues.clamp(min=0).sqrt().sum()
+    distance = (a.mean() - b.mean()).square().sum() + one.trace() + two.trace() - 2 * cross
+    return max(0.0, float(distance))  # below 0 by rounding alone
+
+
+def _congruent(factor: Tensor, x: Tensor, block: int = 256) -> Tensor:
+    """The lower half of F^T X F, and a little more: F is lower triangular, X symmetric."""
+    product = torch.zeros_like(x)
+    for start in range(0, len(x), block):
+        columns = slice(start, start + block)
+        half = x[start:, start:] @ factor[start:, columns]
+        product[start:, columns] = factor[start:, start:].T @ half
+    return product
 
 
 def _root(covariance: Tensor) -> Tensor:

@@ -89,44 +89,48 @@ class Statistics(NamedTuple):
         first: (k, d) weighted sums of x minus its centre.
         second: of (x minus centre) squared, (k, d); or of its products, (k, d, d), or (1, d, d)
             where the Gaussians share a covariance.
+        rounding: (k,) how coarse the products are, as a share of their size, that were not taken
+            about the centres themselves; 0 where all were.
     """
 
     weight: Tensor
     first: Tensor
     second: Tensor
+    rounding: Tensor
 
     def plus(self, other: "Statistics") -> "Statistics":
         """Of both sets of rows."""
-        return Statistics(*(a + b for a, b in zip(self, other, strict=True)))
+        return Statistics(
+            self.weight + other.weight,
+            self.first + other.first,
+            self.second + other.second,
+            torch.maximum(self.rounding, other.rounding),
+        )
 
 
-def gather(x: Tensor, weight: Tensor, centre: Tensor, like: Tensor) -> Statistics:
-    """Statistics of rows x (n, d) with weights (n, k), about centres (k, d).
+def gather(x: Tensor, weight: Tensor, centre: Tensor, into: Statistics) -> None:
+    """Adds the statistics of rows x (n, d) with weights (n, k), about centres (k, d).
 
-    Args:
-        like: a factor, whose shape says which second moments are wanted.
+    A row whose weight is below the rounding of a sum of one is passed over: among many numbers
+    a row mostly belongs to one Gaussian alone.
     """
-    count = weight.sum(dim=0)
-    first = weight.T @ x - count[:, None] * centre
-    if like.dim() == 2:
-        moments = [weight[:, k] @ (x - centre[k]).square() for k in range(len(centre))]
-        return Statistics(count, first, torch.stack(moments))
-    if len(like) == 1 < len(centre):
-        return Statistics(count, first, _shared_products(x, weight, centre, first)[None])
-    second = torch.empty(len(centre), *like.shape[1:], dtype=x.dtype, device=x.device)
+    into.weight.add_(weight.sum(dim=0))
     for k in range(len(centre)):
-        scaled = (x - centre[k]) * weight[:, k : k + 1].sqrt()
-        second[k] = scaled.T @ scaled
-    return Statistics(count, first, second)
+        counts = weight[:, k] > torch.finfo(weight.dtype).eps ** 2
+        share, away = weight[counts, k], x[counts] - centre[k]
+        into.first[k].addmv_(away.T, share)
+        if into.second.dim() == 2:
+            into.second[k].addmv_(away.square().T, share)
+        else:
+            add_products(away * share.sqrt()[:, None], into.second[k])
 
 
-def _shared_products(x: Tensor, weight: Tensor, centre: Tensor, first: Tensor) -> Tensor:
-    """(d, d) products summed over all Gaussians, by one product about their common middle."""
-    middle = centre.mean(dim=0)
-    away, count = centre - middle, weight.sum(dim=0)[:, None]
-    scaled = (x - middle) * weight.sum(dim=1, keepdim=True).sqrt()
-    cross = (first + count * away).T @ away
-    return scaled.T @ scaled - cross - cross.T + (count * away).T @ away
+def add_products(x: Tensor, into: Tensor, block: int = 256) -> None:
+    """Adds x.T @ x of rows (n, d) to a symmetric (d, d); only half of it is multiplied out."""
+    for start in range(0, x.shape[1], block):
+        stop = min(start + block, x.shape[1])
+        into[start:stop, start:].addmm_(x[:, start:stop].T, x[:, start:])
+        into[stop:, start:stop] = into[start:stop, stop:].T
 
 
 def shrink(x: Tensor) -> tuple[Tensor, float]:
@@ -142,10 +146,16 @@ def shrink(x: Tensor) -> tuple[Tensor, float]:
     Returns:
         (d, d) and the intensity in [0, 1].
     """
-    n = len(x)
-    covariance = x.T @ x / n
-    noise = (x.square().T @ x.square() / n - covariance.square()) / max(1, n - 1)
-    off = 1 - torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    size = float((covariance.square() * off).sum())
-    share = min(1.0, max(0.0, float((noise * off).sum()) / size)) if size > 0 else 1.0
-    return covariance * (1 - share * off), share
+    n, squares = len(x), x.square()
+    covariance = x.new_zeros(x.shape[1], x.shape[1])
+    add_products(x, covariance)
+    covariance /= n
+    variances = covariance.diagonal().clone()
+    covariance.diagonal().zero_()
+    size = float(covariance.square().sum())
+    fourth = float((squares.sum(dim=1).square() - squares.square().sum(dim=1)).mean())
+    noise = (fourth - size) / max(1, n - 1)  # of all products of two different numbers
+    share = min(1.0, max(0.0, noise / size)) if size > 0 else 1.0
+    covariance *= 1 - share
+    covariance.diagonal().copy_(variances)
+    return covariance, share
