@@ -167,8 +167,9 @@ def expect(
     share, spans, n = mixture.conditional(), mixture.spans(), 0
     readers = {name: _Reader(mixture.part(own), share[own], exact) for name, own in spans.items()}
     for x, group in rows:
-        for name in group.unique().tolist():
-            readers[name].read(x[group == name])
+        names = group.unique().tolist()
+        for name in names:
+            readers[name].read(x[group == name] if len(names) > 1 else x)
         n += len(x)
     if n == 0:
         raise ValueError("there must be at least one batch")

@@ -55,7 +55,9 @@ class Quadratic:
             own = self.factor.square() if self.diagonal else self.factor.square().sum(dim=2)
             square = self.log_share.softmax(dim=0) @ (own + self.mean.square())
         else:
-            square = (x.double() - self.centre).square().mean(dim=0)
+            parts = x.split(max(1, CACHE // (8 * x.shape[1])))
+            sums = [(part - self.centre).square().sum(dim=0) for part in parts]
+            square = torch.stack(sums).sum(dim=0) / len(x)
         terms = self.coefficients * self.features(square.sqrt()[:, None]).T  # (k, p)
         return terms.norm(dim=1)
 
