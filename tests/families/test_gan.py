@@ -8,6 +8,7 @@ from torch import nn
 from likewise.core.condition import Labels
 from likewise.core.config import Optimizer
 from likewise.core.contract import SIZES, Controls, Step
+from likewise.core.errors import UsageError
 from likewise.core.rng import Draws
 from likewise.core.space import Continuous
 from likewise.families.gan import GAN, Config
@@ -245,3 +246,39 @@ def test_labels_steer_the_generator():
     centres = torch.stack([x[mode == k].mean(0) for k in range(8)])
     nearest = torch.cdist(made, centres).argmin(1)
     assert float((nearest == mode[:400]).float().mean()) > 0.95
+
+
+def test_a_generator_starts_at_the_middle_of_the_data():
+    space = Continuous(shape=(1, 4, 4), low=-1.0, high=1.0)
+    x = torch.full((64, 1, 4, 4), -0.5)
+
+    class Grey:
+        conditions = ()
+
+        def __init__(self):
+            self.space = space
+
+        def __len__(self):
+            return len(x)
+
+        def batch(self, index, rng):
+            return x[index], {}
+
+    model = GAN(GAN.Config(width=4, latent=2), space)
+    model.prepare(Grey(), rng=Draws(0))
+    assert torch.allclose(model.generator.middle.tanh(), torch.tensor(-0.5))
+
+
+def test_weights_without_a_middle_still_open():
+    space = Continuous(shape=(1, 4, 4), low=-1.0, high=1.0)
+    model = GAN(GAN.Config(width=4, latent=2), space)
+    old = {k: v for k, v in model.state_dict().items() if k != "generator.middle"}
+    model.generator.middle.fill_(3.0)
+    model.load_state_dict(old)
+    assert not model.generator.middle.any()
+
+
+def test_squares_that_do_not_fit_are_refused():
+    space = Continuous(shape=(1, 6, 6), low=-1.0, high=1.0)
+    with pytest.raises(UsageError, match="patch must be a divisor of height and width"):
+        GAN(GAN.Config(patch=4), space)

@@ -20,7 +20,7 @@ ones stand on the grid of the Space. There is no density.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias, final
+from typing import Any, TypeAlias, final
 
 import torch
 import torch.nn.functional as F
@@ -61,7 +61,9 @@ class Config:
     """Settings of a GAN."""
 
     latent: int = setting(32, "random numbers the generator takes", low=1, high=4096, scale="log")
-    width: int = setting(16, "channels at full size, or of an MLP", low=1, high=4096, scale="log")
+    width: int = setting(
+        16, "channels at the first stage, or of an MLP", low=1, high=4096, scale="log"
+    )
     depth: int = setting(1, "residual blocks a stage, or of an MLP", low=1, high=32)
     patch: int = setting(1, "side of the squares of pixels that become channels", low=1, high=16)
     features: int = setting(128, "numbers the critic judges by", low=1, high=65536, scale="log")
@@ -226,6 +228,11 @@ class Generator(nn.Module):
             )
         else:
             self.net = MLP(inputs, space.dimensions, width=config.width, depth=config.depth)
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Weights of the first version have no middle: there it was 0."""
+        state.setdefault(f"{prefix}middle", torch.zeros_like(self.middle))
+        super()._load_from_state_dict(state, prefix, *rest)
 
     def forward(self, z: Tensor, c: Batch) -> Tensor:
         if self.embed is not None:

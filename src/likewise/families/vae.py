@@ -64,7 +64,9 @@ class Config:
         "network: a pyramid for pictures and an MLP for all else, or one kind for all",
         choices=("auto", "mlp", "linear"),
     )
-    width: int = setting(16, "channels at full size, or of an MLP", low=1, high=4096, scale="log")
+    width: int = setting(
+        16, "channels at the first stage, or of an MLP", low=1, high=4096, scale="log"
+    )
     depth: int = setting(1, "residual blocks a stage, or of an MLP", low=0, high=32)
     patch: int = setting(1, "side of the squares of pixels that become channels", low=1, high=16)
     steering: int = setting(32, "numbers a condition becomes", low=1, high=4096, scale="log")
