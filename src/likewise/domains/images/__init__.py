@@ -7,7 +7,7 @@
 | `recognise.py`, `read.py` | from whatever was brought to Records |
 | `files.py`, `archives.py`, `cache.py` | folders, zip and tar, within limits; read once |
 | `layout.py`, `metadata.py`, `columns.py` | what folder names, tables and texts beside mean |
-| `decode.py`, `pictures.py`, `profile.py` | files to pictures of one size, colour and meaning |
+| `decode.py`, `jpeg.py`, `pictures.py`, `profile.py` | files to pictures of one size and colour |
 | `arrays.py`, `numpy_files.py`, `idx.py` | arrays and lists of pictures, and files of arrays |
 | `source.py`, `augment.py` | training batches |
 | `show.py`, `save.py`, `toy.py` | grids, files, a small generated set |

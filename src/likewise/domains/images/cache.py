@@ -24,7 +24,7 @@ from likewise.domains.images.canvas import fits
 from likewise.domains.images.options import Options
 from likewise.domains.images.pictures import Pixels
 
-VERSION = 2  # of what reading does to pictures: raise it when the same files read otherwise
+VERSION = 3  # of what reading does to pictures: raise it when the same files read otherwise
 LIMIT = 20 << 30  # bytes of all entries, if that is not more than
 SHARE = 10  # a tenth of the disk
 STALE = 24 * 3600.0  # seconds after which a half-written file is nobody's

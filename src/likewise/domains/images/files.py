@@ -131,11 +131,13 @@ class Folder:
         """
         digest = hashlib.blake2b(os.fsencode(os.path.realpath(self.root)), digest_size=16)
         fresh = time.time_ns() - FRESH
-        for name in self.names:
-            stamp = self._stamps.get(name)
-            known = stamp is not None and max(stamp) < fresh
-            line = f"{name}\x1f{stamp if known else self._hash(name)}\x1e"
-            digest.update(line.encode("utf-8", "surrogateescape"))
+        stamps = [self._stamps.get(name) for name in self.names]
+        known = [
+            stamp if stamp is not None and max(stamp) < fresh else self._hash(name)
+            for name, stamp in zip(self.names, stamps, strict=True)
+        ]
+        # No name holds a zero.
+        digest.update(os.fsencode("\0".join(self.names)) + b"\0\0" + repr(known).encode())
         return digest.hexdigest()
 
     def _hash(self, name: str) -> str:
@@ -184,7 +186,7 @@ def walk(root: Path) -> Iterator[tuple[str, Stamp | str | None]]:
             with os.scandir(root / place) as entries:
                 for entry in entries:
                     name = place + entry.name
-                    if ignored(entry.name):
+                    if entry.name[0] == "." or entry.name in IGNORED:
                         yield name, None
                     elif entry.is_dir(follow_symlinks=False):
                         waiting.append(name + "/")

@@ -34,6 +34,7 @@ CELLS = 8  # a side, in cells
 WORDS, BITS = 8, 16
 WINDOW = 16  # neighbours that a picture is compared with under each word
 SAMPLE = 512  # pictures that show what is usual
+MIDDLE = 1024  # pictures that show which side of a projection is the other half's
 CLOSE = 0.37  # the largest remainder, beside the share of the variance that usually remains
 SPREAD = 0.85  # the largest remainder of one pixel, beside that of noise
 LIGHT = 1.5  # the largest change of contrast
@@ -146,7 +147,7 @@ def _candidates(cells: Floats, first: Rows, copy: Rows) -> Rows:
     found = [np.stack([first[copy][copied], copied], axis=1)]
     rows = np.sort(first)
     kept = cells[rows] @ _projections()
-    bits = kept > np.median(kept, axis=0)
+    bits = kept > np.median(kept[:: 1 + len(kept) // MIDDLE], axis=0)
     for word in range(WORDS):
         columns = slice(word * BITS, (word + 1) * BITS)
         code = bits[:, columns] @ (1 << np.arange(BITS))

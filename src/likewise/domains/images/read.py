@@ -191,7 +191,7 @@ def _drawn(n: int, most: int) -> str:
 
 def _is_idx(names: Sequence[str]) -> bool:
     """Whether it is IDX files that were brought, not pictures."""
-    return any(map(idx.is_images, names)) and not any(n.lower().endswith(SUFFIXES) for n in names)
+    return not any(n.lower().endswith(SUFFIXES) for n in names) and any(map(idx.is_images, names))
 
 
 def _from_idx(files: Files, origin: str, options: Options) -> Records:
