@@ -1,6 +1,6 @@
 """The main job on digits: does it keep its time, how near real data is the best, who is held.
 
-    python benchmarks/digits.py [--time 3m] [--seeds 0 1 2] [--out runs/benchmark-digits]
+    python -m benchmarks.digits [--time 3m] [--seeds 0 1 2] [--out runs/benchmark-digits]
 
 Each seed is one `likewise run digits` in a process of its own, whose wall time and peak memory
 are measured from outside. One full Gaussian, fitted to the training pictures, is scored in the
@@ -9,37 +9,16 @@ same features at the same n. A seed that is finished is not run again.
 
 import argparse
 import json
-import resource
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import torch
 
 import likewise as lw
+from benchmarks.outside import measured_run, said
 from likewise.core.results import Score
 from likewise.evaluation.features import FeatureSet
 from likewise.evaluation.scorecard import excess, score_samples
 from likewise.workbench.data import Prepared
-
-
-def measured_run(budget: str, seed: int, out: Path) -> dict[str, float]:
-    """Run the main job; its wall seconds, processor seconds and peak memory in MiB."""
-    file = out / "outside.json"
-    if not file.exists():
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        start = time.monotonic()
-        words = ["run", "digits", "--time", budget, "--seed", str(seed), "--out", str(out), "-q"]
-        subprocess.run([sys.executable, "-m", "likewise.cli.main", *words], check=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        facts = {
-            "wall": time.monotonic() - start,
-            "processor": after.ru_utime - before.ru_utime,
-            "peak_mib": after.ru_maxrss / 1024,
-        }
-        file.write_text(json.dumps(facts))
-    return json.loads(file.read_text())
 
 
 def gaussian(out: Path, n: int, seed: int) -> Score:
@@ -57,7 +36,7 @@ def gaussian(out: Path, n: int, seed: int) -> Score:
 
 
 def row(out: Path, seed: int, budget: str) -> None:
-    facts = measured_run(budget, seed, out)
+    facts = measured_run("digits", budget, seed, out)
     board = json.loads((out / "leaderboard.json").read_text())
     rows = {r["name"]: r for r in board["rows"]}
     fd = {name: Score(**r["scores"]["fd_classifier"]) for name, r in rows.items()}
@@ -82,10 +61,6 @@ def row(out: Path, seed: int, budget: str) -> None:
         f"| one full Gaussian | {one.value:.3f} | {one.low:.3f} to {one.high:.3f} | "
         f"{both.value:.1%} | | | |"
     )
-
-
-def said(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
 
 
 def main() -> None:

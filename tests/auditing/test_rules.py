@@ -7,84 +7,12 @@ import torch
 
 from likewise.auditing.copying import COPYING, closest
 from likewise.auditing.labels import DROPPED_CLASSES, LABEL_SHARES
-from likewise.auditing.material import Losses, Material, Reference
 from likewise.auditing.membership import BY_DISTANCE
 from likewise.auditing.rule import Effect, Rule
-from likewise.auditing.rules import RULES, audit, left_out
+from likewise.auditing.rules import RULES, left_out
 from likewise.auditing.variety import COLLAPSE, REPEATS
-from likewise.core.condition import Labels
 from likewise.core.results import verdict
-from likewise.core.rng import Draws
-from likewise.core.space import Continuous
-from likewise.evaluation.features import FeatureSet
-from likewise.evaluation.groups import UNKNOWN, Group, train_classifier
-from likewise.train.job import Job
-from likewise.train.loop import Trainer
-from tests.toys import ToySource
-
-SPACE = Continuous(shape=(4,))
-NAMES = tuple("abcde")
-LEVEL = 0.9875
-
-
-def points(n, start, shares=None):
-    """n points around five corners, and which corner."""
-    rng = Draws(11, start)
-    logits = torch.zeros(n, 5) if shares is None else torch.tensor(shares).log().expand(n, -1)
-    label = rng.categorical(logits)
-    corners = 7.0 * torch.nn.functional.one_hot(label, 5)[:, :4].float()
-    return corners + rng.normal(n, 4), label
-
-
-def log_density(x):
-    """Of `points`, up to a constant."""
-    corners = 7.0 * torch.eye(5)[:, :4]
-    return (-torch.cdist(x, corners).square() / 2).logsumexp(dim=1)
-
-
-def fit(trainable, source, *, steps, batch, seed):
-    Trainer(trainable, source, Job(name="features", steps=steps, batch=batch, seed=seed)).run()
-
-
-@pytest.fixture(scope="module")
-def material():
-    train, labels = points(1500, 0)
-    c = {"label": (labels, torch.ones(len(labels), dtype=torch.bool))}
-    conditions = (Labels(names=NAMES),)
-    source = ToySource(train, c, SPACE, conditions)
-    features = FeatureSet.train(source, SPACE, conditions, fit=fit, seed=0, n_eval=300, steps=200)
-    valid, test = points(300, 20_000), points(300, 30_000)
-    held_out = torch.cat([valid[1], test[1]])
-    label = Group(classifier=features.classifier, train=labels, held_out=held_out)
-    sides = [label.train < 2, held_out < 2]  # a column: at one of the first two corners?
-    group = Group(
-        classifier=train_classifier(
-            Labels(name="side", names=("no", "yes")),
-            sides[0].long(),
-            source,
-            fit=fit,
-            seed=0,
-            steps=100,
-        ),
-        train=sides[0].long(),
-        held_out=sides[1].long(),
-    )
-    reference = Reference(
-        train=train,
-        valid=valid[0],
-        test=test[0],
-        features=features,
-        label=label,
-        groups=(group,),
-    )
-    losses = Losses(*(log_density(x) for x in (train[:500], valid[0], test[0])))
-    return Material(samples=points(1000, 40_000)[0], reference=reference, losses=losses)
-
-
-def judged(material, reference=None, **changes):
-    if reference:
-        changes["reference"] = replace(material.reference, **reference)
-    return {finding.rule: finding for finding in audit(replace(material, **changes))}
+from tests.auditing.corners import LEVEL, judged, points
 
 
 def test_an_honest_generator_is_released(material):
@@ -195,74 +123,6 @@ def test_under_the_null_rules_seldom_fail(material):
     assert fails == 0
 
 
-# -- membership ---------------------------------------------------------------------------
-
-
-def test_a_model_that_remembers_its_training_records_is_held(material):
-    """Losses of training records a deviation lower: an area of Phi(1 / sqrt 2) = 0.76."""
-    losses = material.losses
-    spread = float(torch.cat(losses).std())
-    finding = judged(material, losses=losses._replace(train=losses.train + spread))
-    finding = finding["membership by loss"]
-    assert finding.outcome == "fail"
-    assert finding.evidence["area"] == pytest.approx(0.76, abs=0.06)
-    assert finding.controls == {"positive": "fail", "negative": "pass"}
-
-
-def test_a_slight_difference_of_losses_is_not_held(material):
-    losses = material.losses
-    spread = float(torch.cat(losses).std())
-    found = judged(material, losses=losses._replace(train=losses.train + 0.05 * spread))
-    assert found["membership by loss"].outcome != "fail"
-
-
-def test_held_out_records_of_another_kind_make_the_loss_unreliable(material):
-    """Test records that differ from valid ones: what looks like leaking may be the shift."""
-    losses = material.losses
-    shifted = losses._replace(test=losses.test - 4.0)
-    finding = judged(material, losses=shifted)["membership by loss"]
-    assert finding.outcome == "unknown"
-    assert "data that must pass came out" in finding.sentence
-
-
-def test_losses_that_are_no_numbers_are_unknown(material):
-    broken = material.losses.train.clone()
-    broken[3] = torch.nan
-    finding = judged(material, losses=material.losses._replace(train=broken))
-    finding = finding["membership by loss"]
-    assert finding.outcome == "unknown"
-    assert finding.sentence == "1 of 1100 log masses of real records are no numbers."
-
-
-def test_impossible_records_count_as_least_likely(material):
-    train = material.losses.train.clone()
-    train[:50] = -torch.inf
-    losses = material.losses._replace(train=train)
-    assert judged(material, losses=losses)["membership by loss"].outcome == "pass"
-
-
-def test_without_a_density_there_is_no_attack_by_loss(material):
-    bare = replace(material, losses=None)
-    assert left_out(bare) == {"membership by loss": "there is no density to ask for a loss"}
-    assert "membership by loss" not in judged(bare)
-
-
-def test_samples_near_training_records_give_them_away(material):
-    rows = material.reference.asked[:600]
-    samples = material.reference.train[rows] + 0.01
-    finding = judged(material, samples=samples)["membership by distance"]
-    assert finding.outcome == "fail"
-    assert finding.evidence["area"] == pytest.approx(0.5 + 0.6 / 2, abs=0.05)
-    assert finding.evidence["found_low"] > 0.3
-    assert finding.controls == {"positive": "fail", "negative": "pass"}
-
-
-def test_smooth_samples_give_nobody_away(material):
-    corners = (material.samples > 3.5) * 7.0
-    samples = corners + 0.5 * (material.samples - corners)
-    assert judged(material, samples=samples)["membership by distance"].outcome == "pass"
-
-
 # -- repeats ------------------------------------------------------------------------------
 
 
@@ -299,82 +159,6 @@ def test_records_that_repeat_themselves_allow_samples_to(material):
     assert finding.evidence["near_duplicate_pairs"] > 500
     assert finding.outcome != "fail"
     assert finding.low < finding.effect < 0.5
-
-
-# -- groups -------------------------------------------------------------------------------
-
-
-def test_a_shifted_group_is_held_although_no_label_names_it(material):
-    samples, _ = points(1000, 50_000, [0.35, 0.35, 0.1, 0.1, 0.1])
-    finding = judged(material, samples=samples)["shares of side"]
-    assert finding.outcome == "fail"
-    assert "share of 'side' that moved most" in finding.sentence
-    assert finding.controls == {"positive": "fail", "negative": "pass"}
-
-
-class Blurred:
-    """A classifier of two classes that takes so many of the first for the second."""
-
-    def __init__(self, wrong):
-        self.wrong, self.labels = wrong, Labels(name="side", names=("no", "yes"))
-
-    def probabilities(self, x):
-        true = (x[:, :2] > 3.5).any(dim=1).long()
-        flip = (x[:, 3] - x[:, 3].floor() < self.wrong) & (true == 0)
-        return torch.nn.functional.one_hot(true | flip.long(), 2).float()
-
-
-def blurred(material, wrong):
-    group = replace(material.reference.groups[0], classifier=Blurred(wrong))
-    return replace(material, reference=replace(material.reference, groups=(group,)))
-
-
-def test_the_confusion_of_a_classifier_is_taken_into_account(material):
-    """Three in ten of one side are read as the other: uncorrected, 18 points would be missing."""
-    unsure = blurred(material, 0.3)
-    read = Blurred(0.3).probabilities(material.samples)[:, 0].mean()
-    assert float(read) < 0.5  # of 0.6
-    finding = judged(unsure)["shares of side"]
-    assert finding.effect < 0.05
-    assert finding.outcome != "fail"
-    assert finding.evidence["classifier_right"] == pytest.approx(0.85, abs=0.03)
-    wide, narrow = finding.high, judged(material)["shares of side"].high
-    assert wide > narrow + 0.01
-
-
-def test_a_column_that_cannot_be_read_off_is_left_out_and_says_why(material):
-    unsure = blurred(material, 0.95)
-    assert "shares of side" not in judged(unsure)
-    why = left_out(unsure)["shares of side"]
-    assert why.startswith("Nothing can be said of 'side': the classifier")
-
-
-def test_corrected_shares_cover_the_truth():
-    """Two readings with known errors: the interval holds the true share 95 % of the time."""
-    from likewise.auditing.labels import _corrected
-
-    draw, hits = torch.Generator().manual_seed(0), 0
-    right = torch.tensor([0.8, 0.9], dtype=torch.float64)
-    for _ in range(400):
-        checked = torch.binomial(torch.tensor([80.0, 120.0]).double(), right, generator=draw)
-        confusion = torch.stack([
-            torch.stack([checked[0], 80 - checked[0]]),
-            torch.stack([120 - checked[1], checked[1]]),
-        ])  # fmt: skip
-        read = torch.binomial(
-            torch.tensor(500.0).double(), 0.7 * right[0] + 0.3 * (1 - right[1]), generator=draw
-        )
-        shares, errors = _corrected(torch.stack([read, 500 - read]), confusion)
-        hits += abs(float(shares[0]) - 0.7) <= 1.96 * float(errors[0])
-    assert 0.92 <= hits / 400 <= 0.98
-
-
-def test_records_without_a_value_are_left_out_of_a_group(material):
-    group = material.reference.groups[0]
-    train, held_out = group.train.clone(), group.held_out.clone()
-    train[::3], held_out[::3] = UNKNOWN, UNKNOWN
-    some = replace(group, train=train, held_out=held_out)
-    assert judged(material, reference={"groups": (some,)})["shares of side"].outcome == "pass"
 
 
 # -- what depends on real records alone ---------------------------------------------------

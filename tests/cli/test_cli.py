@@ -296,3 +296,21 @@ def test_a_control_is_not_sampled(run):
     likewise("audit", run, "-q", cwd=run.parent, code=3)
     done = likewise("sample", run / "copier", "-n", 2, cwd=run.parent, code=2)
     assert "holds training records" in " ".join(done.stderr.split())
+
+
+def test_a_terminal_says_how_far_reading_has_come_unless_it_is_quiet(capsys):
+    import logging
+
+    from likewise.cli.show import Terminal
+
+    log = logging.getLogger("likewise.domains.images.files")
+    level = logging.getLogger("likewise").level
+    with Terminal():
+        log.info("%d of %d files read, %.0f s left", 5, 9, 30)
+        log.debug("of no interest")
+    with Terminal(quiet=True):
+        log.info("not wanted")
+    log.info("nobody listens")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("s  5 of 9 files read, 30 s left")
+    assert logging.getLogger("likewise").level == level

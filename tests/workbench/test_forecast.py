@@ -1,5 +1,6 @@
 """The forecast of a run, and what the probe chooses."""
 
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -7,9 +8,11 @@ import torch
 
 from likewise.train.job import Checked
 from likewise.train.plan import FamilyPlan, Plan, from_json, to_json
+from likewise.workbench import planning
 from likewise.workbench.augmentation import Trial
 from likewise.workbench.forecast import TIERS, forecasts, peak_memory
-from likewise.workbench.planning import LONG, Probe
+from likewise.workbench.main_job import _feature_steps
+from likewise.workbench.planning import AMORTISED, BATCH, LONG, MANY, SLOW, Probe
 
 
 def plan_of(**changes):
@@ -74,7 +77,38 @@ def test_bfloat16_is_taken_where_it_is_clearly_faster_and_time_is_long(
         (Checked(0.01, 0.001), Checked(0.05, 0.001), "Augmentation helped: vae, 9 steps"),
         (Checked(0.05, 0.001), Checked(0.01, 0.001), "--load augment=none leaves it out"),
         (Checked(0.05, 0.1), Checked(0.01, 0.1), "Augmentation made no clear difference"),
+        (Checked(0.0, math.inf), Checked(0.0, math.inf), "There are too few held-out records"),
     ],
 )
 def test_augmentation_is_judged_by_its_error(augmented, plain, said):
     assert said in Trial("vae", 9, augmented, plain).sentence
+
+
+@pytest.mark.parametrize(
+    ("call", "sample", "wanted"),
+    [
+        (0.0, 0.01, 0.01),
+        (0.256, 0.01, 0.01 + 0.256 / BATCH),
+        # What a batch takes by itself may hide what a sample takes: at most so much is hoped for.
+        (4.0, 0.0, 4.0 / MANY / AMORTISED + (4.0 - 4 * 4.0 / MANY / AMORTISED) / BATCH),
+        (2 * SLOW, 0.0, 2 * SLOW / 4 / AMORTISED),
+    ],
+)
+def test_a_sample_takes_its_own_time_and_its_part_of_a_batch(monkeypatch, call, sample, wanted):
+    drawn = []
+
+    def seconds(draw):
+        drawn.append(draw.args[0])
+        return call + sample * draw.args[0]
+
+    monkeypatch.setattr(planning, "_seconds", seconds)
+    probe = Probe(SimpleNamespace(), seed=0, device="cpu")
+    assert probe.sampling(SimpleNamespace(draw=lambda n: None)) == pytest.approx(wanted)
+    assert drawn == ([4] if call > SLOW else [4, MANY])
+
+
+@pytest.mark.parametrize(
+    ("budget", "steps"), [(1, 20), (30, 150), (60, 300), (180, 300), (360, 600), (7200, 1500)]
+)
+def test_feature_nets_take_more_steps_where_there_is_more_time(budget, steps):
+    assert _feature_steps(budget) == steps

@@ -23,7 +23,7 @@ from likewise.auditing.material import Material, Reference
 from likewise.auditing.rule import Effect, Rule
 from likewise.core.rng import fold, generator
 from likewise.measures.intervals import wilson
-from likewise.measures.nearest import distance_blocks, radii
+from likewise.measures.nearest import inside, radii
 from likewise.measures.repeats import Repeats, repeats
 
 NEIGHBOURS = 5
@@ -41,10 +41,8 @@ def _effect(material: Material, level: float) -> Effect:
     net = real.features[name]
     n = min(len(material.samples), len(real.test))
     made, test = net(material.samples[:n]), net(real.test)
-    near = torch.full((len(test),), torch.inf, dtype=torch.float64)
-    for _, distances in distance_blocks(made, test):
-        near = torch.minimum(near, distances.min(dim=0).values)
-    missed = int((near >= radii(test, min(NEIGHBOURS, len(test) - 1))).sum())
+    _, reached = inside(made, test, radii(test, min(NEIGHBOURS, len(test) - 1)))
+    missed = int((reached == 0).sum())
     low, high = wilson(missed, len(test), level)
     return Effect(
         value=missed / len(test),

@@ -22,7 +22,7 @@ from likewise.measures.inception import inception_score
 from likewise.measures.kernel import kernel_distance
 from likewise.measures.labels import label_accuracy
 from likewise.measures.likelihood import bits_per_dim, nats_per_dim
-from likewise.measures.manifold import coverage, density, precision, recall
+from likewise.measures.manifold import Balls, coverage, density, precision, recall
 from likewise.measures.measure import Measure
 
 DISTANCES: Mapping[str, Measure] = {"fd": frechet_distance, "kd": kernel_distance}
@@ -69,9 +69,10 @@ def score_samples(
     scores = {}
     for name, net in features.items():
         pair = (net(made), features.known(name, real))
+        balls = Balls(*pair)
         said = _said_of(name, features)
         for title, measure in _of_features(name, features).items():
-            score = measure(*pair)
+            score = measure(*pair, balls=balls) if measure in MANIFOLD else measure(*pair)
             how = f"{score.how}; {said}"
             scores[title] = replace(score, how=how) if score.value is not None else score
     if features.classifier is not None:

@@ -39,6 +39,8 @@ class Trial(NamedTuple):
         """What may be said of it: a difference of less than two standard errors is none."""
         difference = self.augmented.value - self.plain.value
         error = math.hypot(self.augmented.error, self.plain.error)
+        if not math.isfinite(error):
+            return "There are too few held-out records to tell whether augmentation helps."
         word = "made no clear difference"
         if abs(difference) > 2 * error:
             word = "helped" if difference < 0 else "hurt (--load augment=none leaves it out)"
