@@ -89,12 +89,27 @@ def test_passes_are_those_of_scikit_learn(covariance):
     assert np.allclose(ours.log_weight.exp().numpy(), peer.weights_, atol=1e-6)
 
 
+def test_numbers_that_seldom_differ_get_a_higher_floor():
+    """As the border of pictures: by nearly all rows nothing can ever be there."""
+    space, x = Continuous(shape=(42,)), blobs(600)[0]
+    seldom = torch.cat([torch.eye(40), torch.zeros(560, 40)])  # each in one row
+    rows = torch.cat([x, seldom], dim=1)[
+        torch.randperm(600, generator=torch.Generator().manual_seed(1))
+    ]
+    least, _ = learned(rows, space, components=1, shrinkage=0.0, floor=1e-6)
+    found, _ = learned(rows, space, components=1, shrinkage=0.0)
+    held = torch.cat([blobs(40, seed=9)[0], torch.eye(40)], dim=1)
+    assert found.log_prob(held).mean() > least.log_prob(held).mean() + 10.0
+    plain, _ = learned(x, components=1, shrinkage=0.0)
+    exact, _ = learned(x, components=1, shrinkage=0.0, floor=1e-6)
+    assert float((plain.log_prob(x) - exact.log_prob(x)).mean().abs()) < 1e-3
+
+
 @pytest.mark.parametrize("covariance", ["full", "tied", "diag"])
 def test_the_likelihood_never_falls(covariance):
     x, _ = blobs(400, centres=((-1, 0), (1, 0), (0, 1)))
-    _, objective = learned(
-        x, components=4, shrinkage=0.0, covariance=covariance, tolerance=0.0, passes=40
-    )
+    fixed = {"components": 4, "shrinkage": 0.0, "floor": 1e-6, "tolerance": 0.0}
+    _, objective = learned(x, **fixed, covariance=covariance, passes=40)
     assert len(objective) == 40
     assert all(b <= a + 1e-6 for a, b in itertools.pairwise(objective))  # rows are float32
     assert objective[-1] < objective[0]

@@ -45,6 +45,7 @@ from likewise.nn.stored import Stored
 COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 PSEUDO_COUNTS = (0.0, 1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0)
 TYPICAL = 16.0  # where too few rows are there to choose
+FLOORS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 LARGEST_FULL = 4096  # numbers; a full covariance of more takes over 128 MiB
 HELD_OUT = 0.2
 FEWEST = 20  # rows, below which nothing is held out
@@ -69,8 +70,11 @@ class Config:
     shrinkage: float | None = setting(
         None, "rows that the common covariance counts for; none: by likelihood", low=0.0, high=1e6
     )
-    floor: float = setting(
-        1e-6, "added to each variance, as a share of the mean one", low=1e-12, high=1.0
+    floor: float | None = setting(
+        None,
+        "added to each variance, as a share of the mean one; none: by likelihood",
+        low=1e-12,
+        high=1.0,
     )
     tolerance: float = setting(1e-4, "nats per example that end the passes", low=0.0, high=1.0)
     passes: int = setting(100, "the most passes", low=1, high=10_000)
@@ -142,8 +146,8 @@ class GMM(Family[Config]):
         x, names = self._kept(batches, rng)
         self.learned.put(labels=names.unique(dim=0) if self.labels else names[:1])
         group = _find(names, self.learned["labels"])
-        k, pseudo = yield from self._choose(x, group, rng)
-        first, prior = self._begin(x, group, k, pseudo, rng)
+        k, pseudo, floor = yield from self._choose(x, group, rng)
+        first, prior = self._begin(x, group, k, pseudo, floor, rng)
         previous = float("inf")
         passes = climb(_Passes(self, batches, rng), first, prior)
         for mixture, likelihood in islice(passes, self.config.passes):
@@ -202,35 +206,37 @@ class GMM(Family[Config]):
 
     def _choose(
         self, x: Tensor, group: Tensor, rng: Draws
-    ) -> Generator[float, None, tuple[int, float]]:
-        """How many components and pseudo-counts: those under which held-out rows are likeliest.
+    ) -> Generator[float, None, tuple[int, float, float]]:
+        """How many components, pseudo-counts and what floor make held-out rows likeliest.
 
         A larger count must be better by more than two standard errors (of paired differences);
         the first that is worse ends the climb. Yields the objective of each pass.
         """
-        counts, pseudos = self._candidates()
-        k, pseudo = counts[0], TYPICAL if len(pseudos) > 1 else pseudos[0]
+        counts, pseudos, floors = self._candidates()
+        k, pseudo, floor = counts[0], TYPICAL if len(pseudos) > 1 else pseudos[0], floors[0]
         stride = -(-len(x) * self.dimensions**2 // TRIAL_WORK)
         x, group = x[::stride], group[::stride]
         held = Draws(fold(rng.seed, "held")).uniform(len(x)).to(x.device) < HELD_OUT
         held &= torch.bincount(group[~held], minlength=int(group.max()) + 1)[group] > 0
-        if len(counts) * len(pseudos) == 1 or len(x) < FEWEST or not held.any():
-            return k, pseudo
+        fixed = len(counts) == len(pseudos) == len(floors) == 1
+        if fixed or len(x) < FEWEST or not held.any():
+            return k, pseudo, floor
         fitted, tested = _chunks(x[~held], group[~held]), _chunks(x[held], group[held])
         best: Tensor | None = None
         for count in counts:
-            mixture, prior = self._begin(x[~held], group[~held], count, pseudo, rng)
+            mixture, prior = self._begin(x[~held], group[~held], count, pseudo, floor, rng)
             if best is None:
                 self._put(mixture)
             mixture = yield from self._settle(fitted, mixture, prior)
-            scores, strength, mixture = yield from self._strongest(fitted, tested, mixture, prior)
+            scores, better, mixture = yield from self._likeliest(fitted, tested, mixture, prior)
             gain = scores - best if best is not None else torch.ones_like(scores)
             if float(gain.mean()) > 2 * float(gain.std(correction=0)) / len(gain) ** 0.5:
-                k, pseudo, best = count, strength, scores
+                k, pseudo, best = count, better.pseudo, scores
+                floor = floors[0] * better.floor / prior.floor
                 self._put(mixture)
             if float(gain.mean()) <= 0:
                 break
-        return k, pseudo
+        return k, pseudo, floor
 
     def _settle(
         self, rows: Rows, mixture: Mixture, prior: Prior
@@ -245,38 +251,47 @@ class GMM(Family[Config]):
             previous = -likelihood
         return mixture
 
-    def _strongest(
+    def _likeliest(
         self, fitted: Rows, tested: Rows, mixture: Mixture, prior: Prior
-    ) -> Generator[float, None, tuple[Tensor, float, Mixture]]:
-        """The pseudo-counts that make held-out rows likeliest: scores, strength and mixture.
+    ) -> Generator[float, None, tuple[Tensor, Prior, Mixture]]:
+        """The pseudo-counts, then the floor, that make held-out rows likeliest.
 
-        Yields the objective of the mixture it was given, so that a clock is asked at each one.
+        Returns the scores of the rows, and that prior and mixture. Yields the objective of the
+        mixture it was given, so that a clock is asked at each one.
         """
         stats, likelihood = expect(fitted, mixture, exact=True)
-        trials = []
-        for strength in self._candidates()[1]:
-            stronger = prior._replace(pseudo=strength)
-            trial = maximise(stats, mixture.mean, mixture.factor, mixture.group, stronger)
-            trials.append((log_likelihoods(tested, trial), strength, trial))
-            trials = [max(trials, key=lambda made: float(made[0].mean()))]
-            yield -likelihood
-        return trials[0]
+        _, pseudos, floors = self._candidates()
 
-    def _candidates(self) -> tuple[tuple[int, ...], tuple[float, ...]]:
-        """The counts and the pseudo-counts to choose from: one of what the Config fixes."""
+        def judged(tried: Prior) -> tuple[Tensor, Prior, Mixture]:
+            made = maximise(stats, mixture.mean, mixture.factor, mixture.group, tried)
+            return log_likelihoods(tested, made), tried, made
+
+        best = judged(prior)
+        for pseudo in pseudos:
+            best = max(best, judged(prior._replace(pseudo=pseudo)), key=_score)
+            yield -likelihood
+        for floor in floors[1:]:
+            higher = best[1]._replace(floor=prior.floor * floor / floors[0])
+            best = max(best, judged(higher), key=_score)
+            yield -likelihood
+        return best
+
+    def _candidates(self) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...]]:
+        """Counts, pseudo-counts and floors to choose from: one of what the Config fixes."""
         fixed = self.config
         counts = tuple(k for k in COUNTS if k <= fixed.most)
         return (
             (fixed.components,) if fixed.components is not None else counts,
             (fixed.shrinkage,) if fixed.shrinkage is not None else PSEUDO_COUNTS,
+            (fixed.floor,) if fixed.floor is not None else FLOORS,
         )
 
     def _begin(
-        self, x: Tensor, group: Tensor, k: int, pseudo: float, rng: Draws
+        self, x: Tensor, group: Tensor, k: int, pseudo: float, floor: float, rng: Draws
     ) -> tuple[Mixture, Prior]:
         """The start for k components, with a floor in the scale of the data."""
         variance = float(x.var(dim=0, correction=0).mean())
-        prior = Prior(x.new_zeros(0), pseudo, self.config.floor * (variance or 1.0))
+        prior = Prior(x.new_zeros(0), pseudo, floor * (variance or 1.0))
         likeness = self.learned["factor"][:0]
         if self.config.covariance == "tied":
             likeness = x.new_zeros(1, 0, 0)
@@ -336,6 +351,10 @@ class GMM(Family[Config]):
 
     def _put(self, mixture: Mixture) -> None:
         self.learned.put(**mixture._asdict())
+
+
+def _score(judged: tuple[Tensor, Prior, Mixture]) -> float:
+    return float(judged[0].mean())
 
 
 def _chunks(x: Tensor, group: Tensor) -> Rows:
