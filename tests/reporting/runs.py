@@ -166,7 +166,7 @@ def features() -> dict:
 def stage(config: dict, **facts: object) -> dict:
     """The plan of one stage of a family."""
     usual = {"preset": "xs", "steps": 900, "batch": 128, "seconds": 20.0, "shorten": None}
-    more = {"draws": 8, "judged": None, "checked": 256, "dtype": "float32"}
+    more = {"draws": 8, "judged": None, "checked": 256, "arithmetic": "float32"}
     return {"config": config, **usual, **more, "expected": 20.0, "memory": 463, **facts}
 
 
@@ -240,7 +240,7 @@ def _run(states: dict) -> dict:
     plan["independent"] = [stage({"bins": 64}, steps=200, batch=256, expected=None, memory=None)]
     plan["vae"] = [stage({"batch": 128}, steps=1200, shorten=[450, 900])]
     plan["vae+flow"] = [
-        stage({"batch": 64}, expected=4.0, dtype="bfloat16"),
+        stage({"batch": 64}, expected=4.0, arithmetic="bfloat16"),
         stage({"batch": 64}, expected=6.0, shorten=[80, 150]),
     ]
     return {

@@ -96,7 +96,7 @@ def test_accumulation_gives_the_gradients_of_one_batch(family, domain):
 
 def test_a_bfloat16_step_is_near_a_float32_step():
     plain, _ = train(steps=2)
-    half, _ = train(steps=2, dtype="bfloat16")
+    half, _ = train(steps=2, arithmetic="bfloat16")
     assert weights(half).dtype == torch.float64
     torch.testing.assert_close(weights(half), weights(plain), rtol=0.1, atol=0.03)
 

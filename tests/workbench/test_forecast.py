@@ -6,13 +6,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from likewise.train.arithmetic import PLAIN
 from likewise.train.job import Checked
 from likewise.train.plan import FamilyPlan, Plan, from_json, to_json
 from likewise.workbench import planning
 from likewise.workbench.augmentation import Trial
 from likewise.workbench.forecast import TIERS, forecasts, peak_memory
 from likewise.workbench.main_job import _feature_steps
-from likewise.workbench.planning import AMORTISED, BATCH, LONG, MANY, SLOW, Probe
+from likewise.workbench.planning import AMORTISED, BATCH, COMPILING, LONG, MANY, SLOW, Probe
 
 
 def plan_of(**changes):
@@ -21,10 +22,10 @@ def plan_of(**changes):
 
 
 def test_a_forecast_adds_up_the_stages_of_a_chain():
-    stages = (plan_of(memory=300), plan_of(steps=200, dtype="bfloat16", memory=500))
+    stages = (plan_of(memory=300), plan_of(steps=200, arithmetic="bfloat16", memory=500))
     (one,) = forecasts({"vae+diffusion": stages}, 500)
     assert (one.seconds, one.steps, one.memory, one.passes) == (10.0, 300, 500, 2.0)
-    assert one.dtype == "float32+bfloat16"
+    assert one.arithmetic == "float32 + bfloat16"
 
 
 def test_tiers_follow_the_passes():
@@ -54,21 +55,32 @@ def test_a_plan_keeps_the_arithmetic():
 
 
 @pytest.mark.parametrize(
-    ("short", "share", "chosen"),
-    [(0.5, 2 * LONG, "bfloat16"), (0.95, 2 * LONG, "float32"), (0.5, LONG / 2, "float32")],
+    ("paces", "share", "chosen"),
+    [
+        ({"bfloat16": 0.5}, LONG, "bfloat16"),
+        ({"bfloat16": 0.5}, LONG - 1, "float32"),
+        ({"bfloat16": 0.95}, LONG, "float32"),
+        ({"bfloat16, channels last": 0.4, "bfloat16": 0.5}, LONG, "bfloat16, channels last"),
+        ({"bfloat16, channels last": 0.45, "bfloat16": 0.5}, LONG, "bfloat16"),
+        ({"float32, channels last": 0.5}, LONG, "float32, channels last"),
+        ({"float32, compiled": 0.5}, COMPILING, "float32, compiled"),
+        ({"float32, compiled": 0.5}, COMPILING - 1, "float32"),
+        ({"float32, compiled": None}, COMPILING, "float32"),
+    ],
 )
-def test_bfloat16_is_taken_where_it_is_clearly_faster_and_time_is_long(
-    monkeypatch, short, share, chosen
+def test_another_arithmetic_is_taken_where_it_is_clearly_faster_and_time_is_long(
+    monkeypatch, paces, share, chosen
 ):
-    paces = {"float32": 1.0, "bfloat16": short}
-
-    def paced(self, name, kind, space, config, dtype="float32"):
-        return paces[dtype], dtype
+    def paced(self, name, kind, space, config, arithmetic=PLAIN):
+        pace = paces.get(str(arithmetic), 1.0)
+        if pace is None:
+            raise RuntimeError("no compiler")
+        return pace, str(arithmetic)
 
     monkeypatch.setattr(Probe, "paced", paced)
     probe = Probe(SimpleNamespace(), seed=0, device="cpu")
-    pace, _, dtype = probe.fastest("vae", None, None, None, share=share)
-    assert (dtype, pace) == (chosen, paces[chosen])
+    pace, _, arithmetic = probe.fastest("vae", None, None, None, share=share)
+    assert (str(arithmetic), pace) == (chosen, paces.get(chosen, 1.0))
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ class Terminal(Listener):
             memory = f"{row.memory} MiB" if row.memory is not None else "-"
             passes = f"{row.passes:.3g}"
             cells = (row.name, row.preset, clock(row.seconds), str(row.steps), passes, memory)
-            table.add_row(*(escape(cell) for cell in cells), row.dtype, row.tier)
+            table.add_row(*(escape(cell) for cell in cells), row.arithmetic, row.tier)
         self.console.print(table)
 
     def note(self, sentence: str) -> None:

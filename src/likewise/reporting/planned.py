@@ -75,7 +75,7 @@ def _stage(stage: Plain, done: int | None, train: int | None) -> Plain:
         "done": done,
         "batch": None if counted else batch,
         "passes": done if counted else _passes(done or planned, batch, train),
-        "dtype": text(stage.get("dtype")),
+        "arithmetic": text(stage.get("arithmetic")),
         "expected": number(stage.get("expected")),
         "memory": whole(stage.get("memory")),
         "other": _other(stage),

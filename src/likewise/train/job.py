@@ -16,7 +16,7 @@ class Job:
         seed: of everything.
         ema: decay of the parameter average; 0 for none.
         micro: examples that are in memory at once; None for the whole batch.
-        dtype: "float32" or "bfloat16" (autocast).
+        arithmetic: in the words of `Arithmetic`.
         device: where it runs.
         validations: how many times the held-out measure is asked, in the second half.
         seconds: the time it should take; if it would overrun by 10 %, it is shortened once.
@@ -29,7 +29,7 @@ class Job:
     seed: int = 0
     ema: float = 0.0
     micro: int | None = None
-    dtype: str = "float32"
+    arithmetic: str = "float32"
     device: str = "cpu"
     validations: int = 4
     seconds: float | None = None

@@ -15,7 +15,6 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,6 +27,7 @@ from likewise.core.errors import TrainingError, nearest
 from likewise.core.rng import Draws, fold, generator
 from likewise.store.files import read_tensors, write_tensors
 from likewise.train import ranks
+from likewise.train.arithmetic import Arithmetic
 from likewise.train.average import Average
 from likewise.train.job import Checked, Job, Outcome, Progress
 from likewise.train.schedule import rate
@@ -66,6 +66,7 @@ class Trainer:
     ) -> None:
         self.trainable = trainable
         self.module = cast(nn.Module, trainable).to(job.device)
+        self.arithmetic = Arithmetic.of(job.arithmetic)
         self.source = source
         self.job = job
         self.validate = validate
@@ -122,7 +123,7 @@ class Trainer:
         while True:
             part, value, notes = "", 0.0, dict[str, float]()
             for losses, share in open_losses:
-                with self._autocast():
+                with self.arithmetic.autocast(self.job.device):
                     loss = next(losses, None)
                 if loss is None:
                     return "go", ""
@@ -209,7 +210,7 @@ class Trainer:
         """Validate the averaged weights; the later ones win unless they are clearly worse."""
         assert self.validate is not None
         self.module.eval()
-        with self.average.swapped():
+        with self.average.swapped(), self.arithmetic.aside():
             value, error = self.validate()
         self._row(valid=value)
         if not math.isfinite(value):
@@ -275,6 +276,7 @@ class Trainer:
                     seed = fold(self.job.seed, "prepare", self.job.name)
                     self.trainable.prepare(self.source, rng=Draws(seed, 0, self.job.device))
         ranks.broadcast(self.module)
+        self.arithmetic.begin(self.module)
         self.settings = self.trainable.optimizers()
         self.parameters = {
             name: [p for p in part.parameters() if p.requires_grad]
@@ -337,8 +339,11 @@ class Trainer:
         for name, tensor in _under(tensors, "optimizer.").items():
             part, place_in_part, key = name.rsplit(".", 2)
             parameter = self.parameters[part][int(place_in_part)]
-            place = "cpu" if key == "step" and parameter.device.type == "cpu" else parameter.device
-            self.optimizers[part].state[parameter][key] = tensor.clone().to(place)
+            if key == "step":
+                own = tensor.clone().to(parameter.device)
+            else:  # laid out as the parameter is
+                own = torch.empty_like(parameter).copy_(tensor)
+            self.optimizers[part].state[parameter][key] = own
         if keep_watchdog:
             return
         self.taken = facts["step"]
@@ -353,6 +358,7 @@ class Trainer:
     def _finish(self) -> None:
         """Leave the trainable with its best averaged weights."""
         self.outcome.steps = self.step
+        self.arithmetic.end(self.module)
         best = self.best[2] if self.best else self.average.state()
         if not self.best:
             self.outcome.best_step = self.step
@@ -365,11 +371,6 @@ class Trainer:
             )
         self.module.load_state_dict(best)
         self.module.eval()
-
-    def _autocast(self) -> Any:
-        if self.job.dtype == "bfloat16":
-            return torch.autocast(torch.device(self.job.device).type, dtype=torch.bfloat16)
-        return nullcontext()
 
     def _cuda(self) -> Sequence[torch.device]:
         device = torch.device(self.job.device)

@@ -33,7 +33,7 @@ class FamilyPlan:
         draws: how many noise draws a bound on the likelihood averages over.
         judged: how many held-out records the likelihood reads; None for all.
         checked: how many samples a validation draws; 0 for no validation.
-        dtype: of the arithmetic: "float32", or "bfloat16" where the probe found that to be faster.
+        arithmetic: in the words of `Arithmetic`: what the probe found to be fastest.
         expected: seconds that the steps should take by the probe; None if there was none.
         memory: MiB that the process held at most while this family was probed.
     """
@@ -47,7 +47,7 @@ class FamilyPlan:
     draws: int = 1
     judged: int | None = None
     checked: int = 256
-    dtype: str = "float32"
+    arithmetic: str = "float32"
     expected: float | None = None
     memory: int | None = None
 

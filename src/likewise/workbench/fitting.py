@@ -138,7 +138,7 @@ def fit(
             batch=plan.batch,
             seed=seed,
             ema=getattr(config, "ema", 0.0),
-            dtype=plan.dtype,
+            arithmetic=plan.arithmetic,
             device=device,
             seconds=plan.seconds,
             shorten=plan.shorten,

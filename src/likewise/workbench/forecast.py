@@ -24,7 +24,7 @@ class Forecast(NamedTuple):
         memory: MiB that the process will hold at most, or None if it could not be measured.
         passes: over the training data.
         tier: what so many passes come to.
-        dtype: of the arithmetic.
+        arithmetic: how it is worked out.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Forecast(NamedTuple):
     memory: int | None
     passes: float
     tier: str
-    dtype: str
+    arithmetic: str
 
 
 def forecasts(families: Mapping[str, tuple[FamilyPlan, ...]], records: int) -> Iterator[Forecast]:
@@ -62,7 +62,7 @@ def forecasts(families: Mapping[str, tuple[FamilyPlan, ...]], records: int) -> I
             memory=max(memory) if memory else None,
             passes=round(passes, 2),
             tier=next(word for most, word in TIERS if passes <= most),
-            dtype="+".join(dict.fromkeys(stage.dtype for stage in stages)),
+            arithmetic=" + ".join(dict.fromkeys(stage.arithmetic for stage in stages)),
         )
 
 

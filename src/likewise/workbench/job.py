@@ -257,7 +257,9 @@ class Work:
             self.prepared, model, draws=draws, judged=judged, seed=self.seed
         )
         if model.family.claims.latent:
-            scores["reconstruction"], again, conditions = reconstruction(self.prepared, model)
+            scores["reconstruction"], again, conditions = reconstruction(
+                self.prepared, model, judged=judged
+            )
             write_bytes(
                 self.run.path / "private" / f"{name}-reconstruction.png",
                 self._picture(model, again, conditions),

@@ -10,6 +10,7 @@ from likewise.core import registry
 from likewise.core.errors import DataError, LikewiseError, StoreError, TrainingError, UsageError
 from likewise.evaluation.features import FeatureSet
 from likewise.store.run import Run
+from likewise.train.arithmetic import PLAIN
 from likewise.train.plan import RESERVED, FamilyPlan, Plan, from_json, to_json
 from likewise.workbench.augmentation import augments, try_augmentation
 from likewise.workbench.board import Leaderboard
@@ -185,7 +186,9 @@ def counted_plan(work: Work, name: str, share: float | None) -> tuple[FamilyPlan
         space = space_of(work.prepared, name)
         config = preset(kind, "s", space, work.prepared.domain.conditions())
         plan = stage_plan(config, "s", steps=None, seconds=share)
-        stages.append(replace(plan, draws=COUNTED_DRAWS, judged=COUNTED_JUDGED))
+        # Nobody ranks a control, and one that keeps all records is slow to ask.
+        draws = 1 if kind.claims.role == "control" else COUNTED_DRAWS
+        stages.append(replace(plan, draws=draws, judged=COUNTED_JUDGED))
     return tuple(stages)
 
 
@@ -227,17 +230,17 @@ def _plan_rest(work: Work, names: list[str], clock: Clock) -> None:
 
 
 def _about_arithmetic(families: Mapping[str, tuple[FamilyPlan, ...]]) -> Iterator[str]:
-    """Which families train in bfloat16, in words."""
-    short = [
-        name
-        for name, stages in families.items()
-        if any(stage.dtype == "bfloat16" for stage in stages)
-    ]
-    if short:
-        yield (
-            f"{', '.join(short)} train in bfloat16: on this machine a step takes less than "
-            f"{WORTH:.0%} of its time in float32."
-        )
+    """Which families train in another arithmetic than float32, in words."""
+    taken: dict[str, list[str]] = {}
+    for name, stages in families.items():
+        for words in dict.fromkeys(stage.arithmetic for stage in stages):
+            taken.setdefault(words, []).append(name)
+    for words, names in sorted(taken.items()):
+        if words != str(PLAIN):
+            yield (
+                f"Trained in {words}: {', '.join(names)}; on this machine each of these made a "
+                f"step take less than {WORTH:.0%} of its time."
+            )
 
 
 def replayed(path: Path) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Planning: a short probe that turns the time that is left into steps, presets and sizes."""
 
+import logging
+import math
 import os
 import statistics
 import time
@@ -17,6 +19,7 @@ from likewise.core.contract import SIZES, Family
 from likewise.core.errors import TrainingError
 from likewise.core.space import Space
 from likewise.store.model import BATCH, Model
+from likewise.train.arithmetic import PLAIN, Arithmetic
 from likewise.train.job import Job
 from likewise.train.loop import Trainer
 from likewise.train.plan import ENOUGH_STEPS, FamilyPlan
@@ -24,6 +27,7 @@ from likewise.workbench.data import Prepared
 from likewise.workbench.fitting import build, kinds, preset, space_of, stage_plan, steered
 from likewise.workbench.forecast import peak_memory
 
+LOG = logging.getLogger(__name__)
 PROBE_SECONDS = 1.0
 VALIDATIONS = 4
 CHECKING = 0.2  # of a family's time at most goes into validation
@@ -34,8 +38,9 @@ MOST_DRAWS = 32
 FEW, MANY = 4, 32  # samples that the probe draws
 SLOW = 5.0  # seconds for a few, after which many are not tried
 AMORTISED = 8.0  # times that a sample is cheaper in a full batch than among many, at most
-LONG = 60.0  # seconds of training
-WORTH = 0.85  # of float32's time, at most, for bfloat16 to be taken
+LONG = 60.0  # seconds of training, from which on another arithmetic is tried
+COMPILING = 600.0  # seconds of training, from which on that minute is not lost
+WORTH = 0.85  # of a step's time, at most, for another arithmetic to be taken
 PASSES = 3  # over the training data that a larger preset should still get
 
 
@@ -92,7 +97,7 @@ class Probe:
         kind: type[Family[Any]],
         space: Space,
         config: Any,
-        dtype: str = "float32",
+        arithmetic: Arithmetic = PLAIN,
     ) -> tuple[float, Model]:
         """Seconds a step with a Config, and the model that was stepped."""
         conditions = steered(kind, self.prepared.domain.conditions())
@@ -104,28 +109,43 @@ class Probe:
             steps=100_000,
             batch=batch,
             seed=self.seed,
-            dtype=dtype,
+            arithmetic=str(arithmetic),
             device=self.device,
         )
         trainer = Trainer(family, source, job)
         with torch.random.fork_rng(devices=[]):
             trainer.start()
             times = list(_timed(trainer.advance, PROBE_SECONDS))
+        trainer.arithmetic.end(trainer.module)
         model = Model(name, family, self.prepared.domain, self.prepared.shares(), {})
         return statistics.median(times[1:] or times), model
 
     def fastest(
         self, name: str, kind: type[Family[Any]], space: Space, config: Any, *, share: float
-    ) -> tuple[float, Model, str]:
-        """Seconds a step, the model, and the dtype in which a step is fastest.
+    ) -> tuple[float, Model, Arithmetic]:
+        """Seconds a step, the model, and the arithmetic in which a step is fastest.
 
-        In less than `LONG` seconds bfloat16 could not repay the look at it.
+        What is tried must repay the look at it: nothing in less than `LONG` seconds.
         """
+        best = PLAIN
         pace, model = self.paced(name, kind, space, config)
-        if share < LONG or self.device == "mps":
-            return pace, model, "float32"
-        short, _ = self.paced(name, kind, space, config, "bfloat16")
-        return (short, model, "bfloat16") if short < WORTH * pace else (pace, model, "float32")
+        for change in _changes(share, self.device):
+            tried = best._replace(**change)
+            faster = self._tried(name, kind, space, config, tried)
+            if faster < WORTH * pace:
+                pace, best = faster, tried
+        return pace, model, best
+
+    def _tried(
+        self, name: str, kind: type[Family[Any]], space: Space, config: Any, tried: Arithmetic
+    ) -> float:
+        """Seconds a step in an arithmetic; no end of them if this machine cannot do it."""
+        try:
+            return self.paced(name, kind, space, config, tried)[0]
+        except Exception as error:  # a compiler may be missing, or not know a network
+            why = str(error).partition("\n")[0]
+            LOG.info("%s cannot be trained in %s here (%s)", name, tried, why)
+            return math.inf
 
     def sampling(self, model: Model) -> float:
         """Seconds a sample in a full batch: each one's own, and its part of what any batch takes.
@@ -147,6 +167,16 @@ class Probe:
         x, c = self.prepared.tensors("valid", 64, model.family.space)
         with torch.no_grad():
             return _each(lambda n: model.log_mass(x[:n], take(c, slice(n))), len(x))
+
+
+def _changes(share: float, device: str) -> Iterator[dict[str, Any]]:
+    """What may make a step faster, and is worth a look in `share` seconds of training."""
+    if share < LONG or device == "mps":
+        return
+    yield {"width": "bfloat16"}
+    yield {"channels_last": True}
+    if share >= COMPILING:
+        yield {"compiled": True}
 
 
 def plan_family(
@@ -181,7 +211,7 @@ def plan_family(
         plan = stage_plan(config, candidate, steps=1, seconds=share, changes=changes)
         config = from_json(kind.Config, dict(plan.config))
         with peak_memory() as memory:
-            pace, model, dtype = probe.fastest(name, kind, space, config, share=share)
+            pace, model, arithmetic = probe.fastest(name, kind, space, config, share=share)
         each = probe.sampling(model)
         checked = min(256, int(share * CHECKING / VALIDATIONS / each))
         checked = checked if checked >= LEAST_CHECKED else 0
@@ -196,7 +226,7 @@ def plan_family(
             checked=checked,
             judged=judged,
             draws=draws,
-            dtype=dtype,
+            arithmetic=str(arithmetic),
             expected=round(max(steps, 0) * pace + VALIDATIONS * checked * each, 1),
             memory=memory(),
         )

@@ -12,6 +12,8 @@ from likewise.evaluation.scorecard import counted, dimensions_of, score_likeliho
 from likewise.store.model import Model
 from likewise.workbench.data import Prepared
 
+REDRAWN = 256
+
 
 def likelihood(
     prepared: Prepared, model: Model, *, draws: int, judged: int | None, seed: int
@@ -43,9 +45,18 @@ def likelihood(
     return replace(score, how="; ".join([score.how, *words]))
 
 
-def reconstruction(prepared: Prepared, model: Model) -> tuple[Score, Tensor, Batch]:
-    """Root mean squared difference of test records and their decoded codes, and the latter."""
-    x, c = prepared.tensors("test", prepared.most_samples(), model.family.space)
+def reconstruction(
+    prepared: Prepared, model: Model, *, judged: int | None
+) -> tuple[Score, Tensor, Batch]:
+    """Root mean squared difference of test records and their decoded codes, and the latter.
+
+    Args:
+        prepared: the data.
+        model: that has a latent.
+        judged: how many records the likelihood reads, None for all; a few hundred do here.
+    """
+    few = REDRAWN if judged is None else min(REDRAWN, judged)
+    x, c = prepared.tensors("test", few, model.family.space)
     names = {condition.name for condition in model.family.conditions}
     known = {name: pair for name, pair in c.items() if name in names}
     with torch.no_grad():
