@@ -5,6 +5,7 @@ import gzip
 import io
 import lzma
 import tarfile
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from likewise.core.errors import DataError
 from likewise.domains.images import Images, archives
+from likewise.domains.images.pictures import UnreadableError
 from tests.domains.picture_files import encoded, fill, noise, picture_set
 
 
@@ -97,6 +99,7 @@ def test_damaged_tars(tmp_path):
 
 def test_a_packed_tar_that_unpacks_to_too_much(tmp_path, monkeypatch):
     path = tmp_path / "a.tar.gz"
+    monkeypatch.setattr(archives, "RATIO_FROM", 1 << 20)
     path.write_bytes(gzip.compress(bytes(16 << 20)))
     with pytest.raises(DataError, match="or to more than 200 times its size"):
         Images.load(path)
@@ -126,3 +129,36 @@ def test_zips_as_others_make_them(tmp_path):
         "a.png": "stands in the archive more than once: the last one is read",
         "locked.png": "is encrypted",
     }
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_that_lies_about_its_sizes_is_not_unpacked(tmp_path, packing):
+    """It states 1,000 bytes of 64 MiB; what is read never grows with what is there."""
+    path = tmp_path / "set.zip"
+    with zipfile.ZipFile(path, "w", packing) as file:
+        file.writestr("good.png", encoded(), zipfile.ZIP_STORED)
+        file.writestr("bomb.png", bytes(1 << 26))
+    data = bytearray(path.read_bytes())
+    entry = data.rindex(b"PK\1\2")
+    data[entry + 24 : entry + 28] = (1000).to_bytes(4, "little")
+    path.write_bytes(data)
+    tracemalloc.start()
+    with archives.Zip(path) as archive:
+        if "bomb.png" in archive.names:
+            with pytest.raises(UnreadableError, match="cannot be unpacked"):
+                archive.read("bomb.png")
+        found = reasons(archive)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+    if packing != zipfile.ZIP_DEFLATED:
+        assert "only deflate is" in found["bomb.png"]
+
+
+def test_scans_of_white_pages_are_no_bombs(tmp_path):
+    white = encoded(np.full((1200, 1600, 3), 255, np.uint8), "BMP")
+    path = tmp_path / "set.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for number in range(3):
+            file.writestr(f"{number}.bmp", white)
+    assert Images.load(path, size=8).skipped == ()

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from likewise.core.errors import DataError, UsageError
+from likewise.core.text import printable
 from likewise.domains.images import Images, files
-from likewise.domains.images.files import Folder, printable
+from likewise.domains.images.files import Folder
 from likewise.domains.images.pictures import UnreadableError
 from likewise.domains.images.read import evenly
 from tests.domains.picture_files import encoded, fill, noise, picture_set, zipped

@@ -267,6 +267,21 @@ def test_what_came_in_is_counted(tmp_path):
 # Sizes
 
 
+def test_a_large_jpeg_is_read_at_an_eighth_of_its_size(tmp_path):
+    """Of 120 million pixels: more than Pillow would open, and than are held at once."""
+    picture = Image.new("L", (12_000, 10_000), 40)
+    picture.paste(200, (0, 0, 12_000, 5_000))
+    path = tmp_path / "set" / "a.jpg"
+    path.parent.mkdir()
+    picture.save(path)
+    most = Image.MAX_IMAGE_PIXELS
+    records = Images.load(tmp_path / "set", size=8)
+    assert most == Image.MAX_IMAGE_PIXELS
+    assert records.skipped == ()
+    assert records.facts["sizes"] == [[10_000, 12_000, 1]]
+    assert np.allclose(records.items[0, [1, 6], 4, 0], [200, 40], atol=2)
+
+
 def test_from_one_pixel_to_very_many(tmp_path, monkeypatch):
     assert Images.load(fill(tmp_path / "one", {"a.png": encoded(noise(1, 1))})).items.shape == (
         1, 1, 1, 3,
@@ -276,11 +291,14 @@ def test_from_one_pixel_to_very_many(tmp_path, monkeypatch):
     huge[29:33] = struct.pack(">I", zlib.crc32(huge[12:29]))
     jpeg = bytearray(encoded(noise(), "JPEG"))
     place = jpeg.index(b"\xff\xc0")
-    jpeg[place + 5 : place + 9] = struct.pack(">HH", 20_000, 20_000)
+    jpeg[place + 5 : place + 9] = struct.pack(">HH", 30_000, 30_000)
     contents = {"a.png": bytes(huge), "b.jpg": bytes(jpeg), "thin.png": encoded(noise(1, 5000))}
     records = Images.load(fill(tmp_path / "set", contents), size=8)
     assert records.ids == ("thin.png",)
-    assert {one.why for one in records.skipped} == {"has more than 67 million pixels"}
+    assert {one.what: one.why for one in records.skipped} == {
+        "a.png": "has 400.0 million pixels, and at most 67.1 are read: make it smaller",
+        "b.jpg": "has 900.0 million pixels, and at most 536.9 are read: make it smaller",
+    }
     used = []
     real = pictures.resize
     from likewise.domains.images import decode

@@ -88,10 +88,19 @@ def test_a_single_file_with_its_labels_beside_it(tmp_path):
         Images.load(tmp_path / "train-labels-idx1-ubyte.gz")
 
 
-def test_beside_pictures_idx_files_are_left_out_with_a_reason(tmp_path):
-    records = Images.load(fill(tmp_path, {**four(False), "a.png": encoded()}))
-    assert records.ids == ("a.png",)
+def test_beside_more_pictures_idx_files_are_left_out_with_a_reason(tmp_path):
+    pictures = {f"{number}.png": encoded(noise(seed=number)) for number in range(3)}
+    records = Images.load(fill(tmp_path, {**four(False), **pictures}))
+    assert records.ids == tuple(pictures)
     assert len(records.skipped) == 4
+
+
+def test_a_picture_beside_idx_files_is_only_a_preview(tmp_path):
+    records = Images.load(fill(tmp_path, {**four(False), "a.png": encoded()}))
+    assert len(records) == 8
+    assert [(one.what, one.why) for one in records.skipped] == [
+        ("a.png", "stands beside IDX files and goes with none")
+    ]
 
 
 @given(

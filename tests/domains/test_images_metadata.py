@@ -182,6 +182,9 @@ def test_rows_that_stand_twice(tmp_path):
     assert records.conditions["label"] == ("a", "b", None, None)
     assert said(records, "1 rows stand twice in the same words")
     fill(tmp_path / "set", {"metadata.jsonl": jsonl({"file_name": "1.png", "label": "a"})})
+    again = Images.load(tmp_path / "set")
+    assert again.conditions["label"] == ("a", "b", None, None), "two tables that agree"
+    fill(tmp_path / "set", {"metadata.jsonl": jsonl({"file_name": "1.png", "label": "b"})})
     with pytest.raises(
         DataError, match=r"line 2 of 'metadata\.csv' and line 1 of 'metadata\.jsonl'"
     ):

@@ -7,7 +7,7 @@ import likewise as lw
 from likewise.evaluation.features import FeatureSet
 from likewise.train.plan import Plan, to_json
 from likewise.workbench import augmentation
-from likewise.workbench.augmentation import LEAST_STEPS, SHARE, augments, try_augmentation
+from likewise.workbench.augmentation import LEAST_STEPS, PAIRS, SHARE, augments, try_augmentation
 from likewise.workbench.data import Prepared
 from likewise.workbench.listen import Listener
 from likewise.workbench.runs import opened
@@ -24,7 +24,7 @@ def work(tmp_path):
         yield work
 
 
-def test_a_trial_trains_twice_with_augmentation_and_without(work, monkeypatch):
+def test_a_trial_trains_with_augmentation_and_without(work, monkeypatch):
     features, trained = work.features(), []
 
     class Spied(augmentation.Trainer):
@@ -35,17 +35,21 @@ def test_a_trial_trains_twice_with_augmentation_and_without(work, monkeypatch):
 
     monkeypatch.setattr(augmentation, "Trainer", Spied)
     assert augments(work)
-    trial = try_augmentation(work, "vae", features, pace=SHARE, budget=LEAST_STEPS)
-    (varied, one, start), (plain, other, again) = trained
-    assert one == other
-    assert one.steps == trial.steps == LEAST_STEPS
-    assert all(a.equal(b) for a, b in zip(start, again, strict=True))
-    assert (list(varied.kinds), list(plain.kinds)) == (["flip"], [])
-    assert trial.augmented != trial.plain
-    assert trial.sentence.startswith("Augmentation ")
-    assert f"vae, {LEAST_STEPS} steps" in trial.sentence
+    budget = LEAST_STEPS * 2 * PAIRS / SHARE
+    trial = try_augmentation(work, "vae", features, pace=1.0, budget=budget)
+    assert len(trained) == 2 * PAIRS
+    for (varied, one, start), (plain, other, again) in zip(
+        trained[:PAIRS], trained[PAIRS:], strict=True
+    ):
+        assert one == other
+        assert one.steps == trial.steps == LEAST_STEPS
+        assert all(a.equal(b) for a, b in zip(start, again, strict=True))
+        assert (list(varied.kinds), list(plain.kinds)) == (["flip"], [])
+    assert len({job.seed for _, job, _ in trained}) == PAIRS
+    assert len({*trial.augmented, *trial.plain}) == 2 * PAIRS
+    assert "Augmentation " in trial.sentence
 
 
 def test_a_short_budget_allows_no_trial(work):
     features = FeatureSet(work.prepared.space, {})
-    assert try_augmentation(work, "vae", features, pace=SHARE, budget=LEAST_STEPS - 1) is None
+    assert try_augmentation(work, "vae", features, pace=1.0, budget=LEAST_STEPS) is None

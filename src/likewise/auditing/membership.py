@@ -39,8 +39,9 @@ def _effect(members: Tensor, others: Tensor, level: float, how: str, n: int) -> 
         matters=MATTERS,
         sentence=(
             f"{how}, a training record outdoes a never-trained one in {whole.value:.1%} of pairs, "
-            f"where 50% is chance; {strict.value:.1%} of {len(members)} training records stand "
-            f"out from 99% of {len(others)} others."
+            f"where 50% is chance ({whole.interval.low:.1%} to {whole.interval.high:.1%}); "
+            f"{strict.value:.1%} of {len(members)} training records stand out from 99% of "
+            f"{len(others)} others ({strict.interval.low:.1%} to {strict.interval.high:.1%})."
         ),
         n=n,
         evidence={

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from likewise.cli.show import Terminal, number, results, say_json
+from likewise.core.text import printable
 from likewise.workbench import verbs
 
 WIDEST = 100
@@ -107,15 +108,16 @@ def _duplicates(facts: Mapping[str, Any]) -> str:
 def _besides(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     told = facts["captions"]
     if told:
-        short = told["example"] if len(told["example"]) < 100 else told["example"][:99] + "…"
-        yield "captions", f"{told['records']:,} of {facts['records']:,}, such as “{escape(short)}”"
+        example = printable(told["example"])
+        short = escape(example if len(example) < 100 else example[:99] + "…")
+        yield "captions", f"{told['records']:,} of {facts['records']:,}, such as “{short}”"
     for column in facts["columns"]:
         missing = f"; {column['missing']:,} missing" if column["missing"] else ""
         if column["numbers"]:
             low, middle, high = map(number, column["numbers"])
             yield column["name"], f"{low} to {high}, median {middle}{missing}"
         else:
-            known = [f"{value} {n:,}" for value, n in column["values"].items()]
+            known = [f"{printable(value)} {n:,}" for value, n in column["values"].items()]
             more = (column["different"] or 0) - len(known)
             rest = f", … ({column['different']:,} values)" if more > 0 else ""
             yield column["name"], escape(", ".join(known) + rest + missing)

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from likewise.core.errors import LikewiseError, UsageError, must
+from likewise.core.text import printable
 
 INTERRUPTED = 130
 app = typer.Typer(
@@ -320,6 +321,12 @@ def guarded(call: Callable[[], Any]) -> int:
         errors.print(f"[bold yellow]stopped[/]  {words}")
         return INTERRUPTED
     except BrokenPipeError:
+        return 1
+    except OSError as error:
+        named = f"'{error.filename}'" if error.filename else "a file"
+        why = error.strerror or type(error).__name__
+        words = f"{named} cannot be used ({why}). Check its name, its rights and the disk."
+        errors.print(f"[bold red]error[/]  {escape(printable(words))}")
         return 1
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1

@@ -188,7 +188,7 @@ def split(records: Records, *, seed: int, stratify: str | None = None) -> Split:
     Raises:
         DataError: there are too few distinct records for three parts.
     """
-    clusters = _clusters(records)
+    clusters = _clusters(records, records.groups)
     if len(clusters) < len(PARTS):
         raise DataError(
             f"the data must hold at least 3 different records, one each to train, to choose and "
@@ -241,10 +241,10 @@ def _fill_empty(parts: dict[Part, list[int]], clusters: list[list[int]]) -> None
     for name in PARTS:
         if parts[name]:
             continue
-        homes: dict[Part, list[list[int]]] = {
-            home: [rows for rows in clusters if rows[0] in set(held)]
-            for home, held in parts.items()
-        }
+        at = {row: home for home, held in parts.items() for row in held}
+        homes: dict[Part, list[list[int]]] = {home: [] for home in PARTS}
+        for rows in clusters:
+            homes[at[rows[0]]].append(rows)
         richest = max(homes, key=lambda home: len(homes[home]))
         moved = min(homes[richest], key=len)
         parts[richest] = [row for row in parts[richest] if row not in moved]
@@ -262,7 +262,14 @@ def _given(records: Records, rows: list[int]) -> Part | None:
     return None
 
 
-def _clusters(records: Records) -> list[list[int]]:
+def distinct(records: Records) -> npt.NDArray[np.bool_]:
+    """(n,) whether a record is the first of those that are equal or nearly equal to it."""
+    first = np.zeros(len(records), dtype=np.bool_)
+    first[[rows[0] for rows in _clusters(records, None)]] = True
+    return first
+
+
+def _clusters(records: Records, groups: tuple[Any, ...] | None) -> list[list[int]]:
     """Rows that must stay together: equal, of one group or nearly equal; by first row."""
     parent = list(range(len(records)))
 
@@ -273,8 +280,8 @@ def _clusters(records: Records) -> list[list[int]]:
         return row
 
     keys: list[list[str]] = [records.hashes()]
-    if records.groups is not None:
-        keys.append([f"group {name}" for name in records.groups])
+    if groups is not None:
+        keys.append([f"group {name}" for name in groups])
     if records.near is not None:
         alone = enumerate(records.near)
         keys.append([f"near {n}" if n >= 0 else f"alone {row}" for row, n in alone])

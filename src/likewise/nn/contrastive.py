@@ -100,10 +100,10 @@ def warp(x: Tensor, u: Tensor, turn: float = 20.0, zoom: float = 1.25) -> Tensor
     angle = signed[:, 0] * math.radians(turn)
     scale = (signed[:, 1] * math.log(zoom)).exp()
     stretch = (signed[:, 2] * math.log(zoom) / 2).exp()
-    zero = torch.zeros_like(angle)
+    zero, shape = torch.zeros_like(angle), x.shape[2] / x.shape[3]  # sides count as 2 in a grid
     rows = [
-        torch.stack([angle.cos() * scale * stretch, -angle.sin() * scale, zero], dim=1),
-        torch.stack([angle.sin() * scale, angle.cos() * scale / stretch, zero], dim=1),
+        torch.stack([angle.cos() * scale * stretch, -angle.sin() * scale * shape, zero], dim=1),
+        torch.stack([angle.sin() * scale / shape, angle.cos() * scale / stretch, zero], dim=1),
     ]
     grid = F.affine_grid(torch.stack(rows, dim=1), list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, padding_mode="border", align_corners=False)

@@ -141,9 +141,24 @@ def file_digest(path: Path) -> str:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what writes that were killed have left behind."""
+    """Remove what writes that were killed have left behind; what is being written stays."""
     for path in folder.rglob(f"{_PREFIX}*"):
-        path.unlink(missing_ok=True)
+        if not _being_written(path):
+            path.unlink(missing_ok=True)
+
+
+def _being_written(path: Path) -> bool:
+    """Whether a name ends in the number of another process, and that one is alive."""
+    number = path.name.rpartition(".")[2]
+    if not number.isdigit() or int(number) == os.getpid():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from likewise.core import registry
 from likewise.core.condition import Batch, Labels
 from likewise.core.contract import Domain, Family, Source
 from likewise.core.errors import DataError, LikewiseError, UsageError
-from likewise.core.records import PARTS, Part, Records, Split, split
+from likewise.core.records import PARTS, Part, Records, Split, distinct, split
 from likewise.core.rng import Draws
 from likewise.core.space import Space
 
@@ -97,6 +98,11 @@ class Prepared:
         """The Space that measures read."""
         return self.domain.views()[0]
 
+    @cached_property
+    def distinct(self) -> Tensor:
+        """(n,) bool: whether a record is the first of those that are equal or nearly equal."""
+        return torch.from_numpy(distinct(self.records))
+
     def part(self, name: Part) -> Records:
         """The records of one part."""
         return self.records.take(self.split.part(name))
@@ -132,6 +138,7 @@ class Prepared:
             reasons.append(why)
         return "; ".join(dict.fromkeys(reasons))
 
+    @cached_property
     def shares(self) -> dict[str, tuple[float, ...]]:
         """The share of each label in train, by condition."""
         counts = {
@@ -162,7 +169,7 @@ class Prepared:
             "duplicates": len(hashes) - len(set(hashes)),
             **self._near(),
             "skipped": [vars(item) for item in self.records.skipped],
-            "notes": list(self.records.notes),
+            "notes": [*self.records.notes, *self._moved()],
         }
 
     def _near(self) -> dict[str, Any]:
@@ -171,6 +178,24 @@ class Prepared:
         if near is None:
             return {}
         return {"near": {"records": near["pictures"], "clusters": near["clusters"]}}
+
+    def _moved(self) -> list[str]:
+        """A note on records that are not in the part that they came in."""
+        given = self.records.given
+        if given is None:
+            return []
+        moved = sum(
+            given[row] not in ("", name)
+            for name in PARTS
+            if name in given
+            for row in self.split.part(name).tolist()
+        )
+        if not moved:
+            return []
+        return [
+            f"{moved} records were moved out of the part that they came in: they repeat, or "
+            "nearly repeat, records of another, which must not be learned from."
+        ]
 
     def split_hashes(self) -> dict[str, list[str]]:
         """The hashes of the records of each part."""
@@ -182,15 +207,15 @@ def gather(
     source: Source, n: int | None = None
 ) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
     """n examples of a source, evenly spread over it and in its order, with their conditions."""
-    parts = list(_chunks(source, n))
-    names = parts[0][1]
-    return torch.cat([x for x, _ in parts]), {
-        name: (
-            torch.cat([c[name][0] for _, c in parts]),
-            torch.cat([c[name][1] for _, c in parts]),
-        )
-        for name in names
-    }
+    count, at = len(source) if n is None else min(n, len(source)), 0
+    whole: list[Tensor] = []  # one of each kind, filled in place: never held twice
+    for x, c in _chunks(source, n):
+        columns = [x, *(column for pair in c.values() for column in pair)]
+        whole = whole or [column.new_empty(count, *column.shape[1:]) for column in columns]
+        for into, column in zip(whole, columns, strict=True):
+            into[at : at + len(x)] = column
+        at, names = at + len(x), list(c)
+    return whole[0], {name: (whole[1 + 2 * i], whole[2 + 2 * i]) for i, name in enumerate(names)}
 
 
 def _chunks(source: Source, n: int | None = None) -> Iterator[tuple[Tensor, Batch]]:

@@ -128,7 +128,7 @@ def fit(
         family = build(kind, config, source.space, conditions, seed=seed, name=stream)
         families.append(family)
         whole = families[0] if len(families) == 1 else Chain(families[0], family)
-        model = Model(name, whole, prepared.domain, prepared.shares(), _facts(prepared, seed))
+        model = Model(name, whole, prepared.domain, prepared.shares, _facts(prepared, seed))
         last = number == len(stages) - 1
         asked = (lambda model=model: validate(model)) if validate and last else None
         file = folder / f"state{number}.safetensors" if folder else None

@@ -38,7 +38,7 @@ from likewise.workbench.board import Leaderboard, make_board
 from likewise.workbench.data import Prepared, gather
 from likewise.workbench.fitting import fit
 from likewise.workbench.listen import Listener
-from likewise.workbench.material import groupable, losses, reference
+from likewise.workbench.material import groupable, losses, reference, unread
 from likewise.workbench.scoring import likelihood, reconstruction
 
 SHOWN = 64
@@ -304,7 +304,11 @@ class Work:
             "verdict": verdict(findings),
             "words": "evidence of resistance to the attacks run",
             "findings": [finding.to_json() for finding in findings],
-            "left_out": {**left_out(material), **groupable(self.prepared).left_out},
+            "left_out": {
+                **left_out(material),
+                **groupable(self.prepared).left_out,
+                **unread(self.prepared),
+            },
         }
         return self.run.keep(path, inputs, facts)
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -138,9 +139,15 @@ def _look_at_augmentation(
     if not alone or not augments(work):
         return
     probe = Probe(work.prepared, seed=work.seed, device=work.device)
-    pace = probe.pace(alone[0], "xs")[0]
-    trial = try_augmentation(work, alone[0], features, pace=pace, budget=clock.budget)
-    said = trial.sentence if trial else "The time is too short to try whether augmentation helps."
+    said = "The time is too short to try whether augmentation helps."
+    for name in alone:
+        try:
+            pace = probe.pace(name, "xs")[0]
+            trial = try_augmentation(work, name, features, pace=pace, budget=clock.budget)
+        except Exception:  # what is wrong with a family is told when it is planned
+            continue
+        said = trial.sentence if trial else said
+        break
     work.run.update(plan=to_json(replace(work.plan, notes=(*work.plan.notes, said))))
 
 
@@ -160,8 +167,12 @@ def _start_plan(work: Work, names: list[str], clock: Clock) -> None:
     """The part of the plan that needs no probe but that of the threads."""
     prepared = work.prepared
     probe = Probe(prepared, seed=work.seed, device=work.device)
-    gradient = [name for name in names if not _counting(name) and "+" not in name]
-    fastest = probe.threads(gradient[0]) if gradient else 1
+    fastest = 1
+    for name in names:
+        if not _counting(name) and "+" not in name:
+            with suppress(Exception):  # what is wrong with a family is told when it is planned
+                fastest = probe.threads(name)
+                break
     plan = Plan(
         seconds=clock.budget,
         threads=fastest,

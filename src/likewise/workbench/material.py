@@ -13,6 +13,7 @@ from torch import Tensor
 from likewise.auditing.material import Losses, Reference
 from likewise.core.condition import Batch, Labels
 from likewise.core.errors import StoreError
+from likewise.core.machine import memory
 from likewise.core.records import Part
 from likewise.core.rng import fold, generator
 from likewise.core.space import Space
@@ -31,6 +32,7 @@ from likewise.workbench.data import AUDITED, Prepared, gather
 
 HELD_OUT: tuple[Part, Part] = ("valid", "test")
 JUDGED = 500  # training records whose loss is asked, and as many others
+SHARE = 8  # of the memory: more than one part in this many is too much for train as numbers
 SHARED_STEPS = 3  # times the steps of one feature net, for the nets of all columns together
 
 
@@ -47,7 +49,7 @@ def reference(
         seed: of the choice of records, the nets and the controls.
         steps: of each feature net that is trained.
     """
-    train, c = prepared.tensors("train")
+    train, c = prepared.tensors("train", read(prepared))
     rows = {name: chosen(prepared, name, AUDITED, seed) for name in HELD_OUT}
     (valid, c_valid), (test, c_test) = (_read(prepared, name, rows[name]) for name in HELD_OUT)
     label = None
@@ -66,6 +68,23 @@ def reference(
         groups=_groups(prepared, rows, folder, fit=fit, seed=seed, steps=steps),
         seed=seed,
     )
+
+
+def read(prepared: Prepared) -> int:
+    """How many training records the audit reads: all, or as many as an eighth of memory holds."""
+    return min(len(prepared.split.train), memory() // SHARE // (4 * prepared.space.dimensions))
+
+
+def unread(prepared: Prepared) -> dict[str, str]:
+    """What the audit leaves out for want of memory, and why; nothing where train fits."""
+    count, some = len(prepared.split.train), read(prepared)
+    if some == count:
+        return {}
+    return {
+        f"copies of the other {count - some:,} training records": (
+            f"memory holds {some:,} of {count:,} as numbers; these, evenly spread, were compared"
+        )
+    }
 
 
 def groupable(prepared: Prepared) -> Columns:
@@ -103,7 +122,7 @@ def losses(
     afforded = draws * (judged or JUDGED)
     count = min(JUDGED, afforded)
     parts: tuple[tuple[Part, Tensor], ...] = (
-        ("train", real.asked[:count]),
+        ("train", real.asked[:count] * len(prepared.split.train) // len(real.train)),
         ("valid", chosen(prepared, "valid", AUDITED, real.seed)[: count - count // 2]),
         ("test", chosen(prepared, "test", AUDITED, real.seed)[: count // 2]),
     )
@@ -124,9 +143,15 @@ def losses(
 
 
 def chosen(prepared: Prepared, name: Part, most: int, seed: int) -> Tensor:
-    """At most so many rows of a part, in random order: (n,) int64."""
+    """At most so many rows of a part, in random order, one of each that is repeated: (n,) int64.
+
+    Repeats stay in one part, so a held-out record with a twin would be nearer to others held out
+    than any record can be to train, and an honest model would look as if it copied.
+    """
+    alone = prepared.distinct[torch.from_numpy(prepared.split.part(name))]
+    rows = alone.nonzero()[:, 0]
     draw = generator(fold(seed, "audited", name))
-    return torch.randperm(len(prepared.split.part(name)), generator=draw)[:most]
+    return rows[torch.randperm(len(rows), generator=draw)[:most]]
 
 
 def _read(

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from likewise.core.condition import take
 from likewise.core.config import from_json
 from likewise.core.contract import SIZES, Family
 from likewise.core.errors import TrainingError
+from likewise.core.machine import cores
 from likewise.core.space import Space
 from likewise.store.model import BATCH, Model
 from likewise.train.arithmetic import PLAIN, Arithmetic
@@ -53,13 +53,6 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def cores() -> int:
-    """How many processor cores this process may use."""
-    return (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
 
 
 class Probe:
@@ -117,7 +110,7 @@ class Probe:
             trainer.start()
             times = list(_timed(trainer.advance, PROBE_SECONDS))
         trainer.arithmetic.end(trainer.module)
-        model = Model(name, family, self.prepared.domain, self.prepared.shares(), {})
+        model = Model(name, family, self.prepared.domain, self.prepared.shares, {})
         return statistics.median(times[1:] or times), model
 
     def fastest(

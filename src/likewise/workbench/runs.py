@@ -18,12 +18,12 @@ from likewise.core.errors import (
     UsageError,
     must,
 )
+from likewise.core.machine import cores
 from likewise.store.files import digest, file_digest, locked
 from likewise.store.run import Run
 from likewise.workbench.data import Prepared
 from likewise.workbench.job import Work
 from likewise.workbench.listen import Listener
-from likewise.workbench.planning import cores
 
 
 def device_of(name: str) -> str:
@@ -142,6 +142,23 @@ def _fresh_name(prepared: Prepared) -> Path:
     return path
 
 
+def written(options: Mapping[str, Any]) -> dict[str, str]:
+    """Options of data as they are written in a command; those that say nothing are left out.
+
+    Example:
+        >>> written({"size": (28, 20), "augment": ("shift", "flip"), "most": None})
+        {'size': '28x20', 'augment': 'shift,flip'}
+    """
+    return {name: _written(value) for name, value in options.items() if value is not None}
+
+
+def _written(value: Any) -> str:
+    if not isinstance(value, (tuple, list)):
+        return str(value)
+    numbers = all(isinstance(part, int) for part in value)
+    return ("x" if numbers else ",").join(map(str, value)) or "none"
+
+
 def command_line(
     verb: str, *words: object, load: Mapping[str, object] = {}, **options: object
 ) -> str:
@@ -152,7 +169,7 @@ def command_line(
         "likewise run 'my pictures' --load size=32 --time 3m --seed 0"
     """
     parts = ["likewise", verb, *(shlex.quote(str(word)) for word in words)]
-    parts += [f"--load {shlex.quote(f'{name}={value}')}" for name, value in load.items()]
+    parts += [f"--load {shlex.quote(f'{name}={value}')}" for name, value in written(load).items()]
     for name, value in options.items():
         if value is not None:
             parts += [f"--{name.replace('_', '-')}", shlex.quote(str(value))]

@@ -158,7 +158,12 @@ def _write(order: Order, numbers: Sequence[range], made: Made, heard: "_Heard") 
     if suffix == ".npz":
         write_npz(made.place, made.asked, (_rows(part) for part in heard(_parts(order, numbers))))
         mark = {**order.mark, "number": told(numbers)}
-        made.add(0, [made.place, write_sidecar(made.place, mark)])
+        try:
+            beside = write_sidecar(made.place, mark)
+        except OSError:  # nothing goes unmarked
+            made.place.unlink(missing_ok=True)
+            raise
+        made.add(0, [made.place, beside])
     elif suffix == ".zip" and order.model.domain.numbered:
         _zip(order, numbers, made, heard)
     elif order.model.domain.numbered and not re.fullmatch(r"\.[a-z]\w*", suffix):

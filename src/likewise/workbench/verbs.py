@@ -31,7 +31,7 @@ from likewise.workbench.job import Work
 from likewise.workbench.listen import Listener
 from likewise.workbench.main_job import FEATURE_STEPS, Clock, families_for, main_job, replayed
 from likewise.workbench.planning import Probe, plan_family
-from likewise.workbench.runs import command_line, device_of, opened
+from likewise.workbench.runs import command_line, device_of, opened, written
 
 __all__ = ["audit", "evaluate", "fit", "load", "open", "report", "run"]
 
@@ -81,7 +81,7 @@ def run(
         "device": device,
         "plan": replay,
         "inception": weights,
-        "options": {name: str(value) for name, value in options.items()},
+        "options": written(options),
     }
     command = command_line(
         "run",

@@ -27,7 +27,8 @@ PACKED = (*ZIPS, *TARS, ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 """Endings of files that hold others."""
 MAX_UNPACKED = 1 << 34
 MAX_RATIO = 200  # a picture is packed already; what unpacks further than this is no picture
-RATIO_FROM = 1 << 20  # below this many bytes a high ratio harms nobody
+RATIO_FROM = 1 << 26  # below this many bytes a high ratio harms nobody
+BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # packings that unpack a piece at a time
 ENCRYPTED, UTF8 = 0x1, 0x800  # flags of a zip's member
 CHUNK = 1 << 20
 TWICE = "stands in the archive more than once: the last one is read"
@@ -118,7 +119,8 @@ class Zip(Archive):
         info = self.members[name]
         check_size(info.file_size, most)
         try:
-            return self.zip.read(info)
+            with self.zip.open(info) as member:  # what it states may be a lie
+                return member.read(info.file_size + 1)
         except Exception as error:  # damaged archives fail in many ways, all about one member
             raise UnreadableError("cannot be unpacked from the archive") from error
 
@@ -235,6 +237,8 @@ def _refuse(info: zipfile.ZipInfo) -> str:
     """Why a member of a zip is not read, or ""."""
     if info.flag_bits & ENCRYPTED:
         return "is encrypted"
+    if info.compress_type not in BOUNDED:
+        return "is packed in a way that is not read (only deflate is): pack it anew"
     if info.file_size > max(RATIO_FROM, MAX_RATIO * info.compress_size):
         return f"unpacks to more than {MAX_RATIO} times its packed size"
     return ""

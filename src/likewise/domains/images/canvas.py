@@ -16,19 +16,12 @@ from typing import IO, Any, Protocol
 import numpy as np
 
 from likewise.core.errors import DataError
+from likewise.core.machine import memory
 from likewise.domains.images.pictures import Pixels, Size
 
 SHARE = 4  # of the memory: more than one part in this many is too much for one array
 PIECE = 1 << 25  # bytes that are copied at a time
 Shape = tuple[int, int, int, int]
-
-
-def memory() -> int:
-    """The bytes of memory that this process may use: the machine's, or its container's."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with suppress(OSError, ValueError):  # "max" is no number: no limit
-        total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return total
 
 
 def fits(size: int) -> bool:
@@ -95,9 +88,11 @@ class Canvas:
         self._held = _Memory(shape) if fits(int(np.prod(shape))) else _File(self.place, shape)
         self._channels = channels
         if old is not None:
-            for piece in pieces(old.array()):
-                self.add(piece)
-            old.close(keep=False)
+            try:
+                for piece in pieces(old.array()):
+                    self.add(piece)
+            finally:
+                old.close(keep=False)
 
 
 def pieces(pictures: Pixels) -> Iterator[Pixels]:

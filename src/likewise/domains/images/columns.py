@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from likewise.core.errors import DataError, UsageError, must, nearest
 from likewise.core.records import Skipped
-from likewise.domains.images.files import Files, printable
+from likewise.core.text import printable
+from likewise.domains.images.files import Files
 from likewise.domains.images.layout import natural
 from likewise.domains.images.metadata import Beside, captions, some
 
@@ -76,6 +77,31 @@ def understand(
             taken = name in (LABEL, CAPTION)
             conditions[f"{name} (column)" if taken else printable(name)] = found
     return Meaning(labels, conditions, tuple(skipped), tuple(notes))
+
+
+def filled(
+    labels: Labels | None, folders: Labels, listed: Sequence[bool]
+) -> tuple[Labels, list[str]]:
+    """Labels of a column, and those of folders for pictures that no table lists.
+
+    Only where both name the same classes: other folders mean something else.
+
+    Example:
+        >>> filled(("cat", None, None), ("cat", "dog", "cat"), (True, True, False))[0]
+        ('cat', None, 'cat')
+    """
+    if labels is None:
+        return folders, []
+    known = {label for label in labels if label is not None}
+    if not known & set(folders):
+        return labels, []
+    both = [
+        label if there or folder not in known else folder
+        for label, folder, there in zip(labels, folders, listed, strict=True)
+    ]
+    count = sum(a != b for a, b in zip(labels, both, strict=True))
+    notes = [f"{count} pictures without a row have the label of their folder."] if count else []
+    return tuple(both), notes
 
 
 def check(beside: Beside, wanted: str | None) -> None:

@@ -7,7 +7,8 @@ import io
 import time
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from likewise.core.records import Skipped
 from likewise.domains.images.canvas import Canvas
-from likewise.domains.images.files import LOG, TELL_EVERY, Files
+from likewise.domains.images.files import LOG, PASSING, TELL_EVERY, Files
 from likewise.domains.images.jpeg import quickly
 from likewise.domains.images.parallel import in_parallel
 from likewise.domains.images.pictures import (
@@ -38,10 +39,12 @@ from likewise.domains.images.pictures import (
 if TYPE_CHECKING:
     from PIL import Image
 
-MAX_PIXELS = 1 << 26  # 67 million: a large camera's picture; more is taken for a bomb
+MAX_PIXELS = 1 << 26  # 67 million, that are held at once; more is taken for a bomb
+MAX_DRAFTED = 1 << 29  # 537 million, of a JPEG, of which no more need be held than is asked for
 # Formats that Pillow decodes by itself; others start foreign programs or have no signature.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "PPM")
-MOST_SIZES = 50  # that facts list
+DRAFTED = ("JPEG", "MPO")  # the latter is a camera's JPEG of two
+MOST_SIZES = 1 << 17  # that facts list
 SOME = 64  # files that a size is guessed from
 AT_LEAST, AT_ONCE = 16, 256  # files that are handed over at once
 BLOCK = 1 << 25  # bytes of pictures that are handed over at once, at most
@@ -94,7 +97,7 @@ def decode(files: Files, size: Size | None, colour: str, place: Path) -> Decoded
     from PIL import Image
 
     Image.init()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _own_limits():
         warnings.simplefilter("ignore")  # damaged metadata is no concern of the user's
         # Every file is opened once if a few tell the size that all of them will choose.
         target = size or _choose([_try(files, name) for name in _some(files.names)])
@@ -104,6 +107,18 @@ def decode(files: Files, size: Size | None, colour: str, place: Path) -> Decoded
             del pictures
             seen, pictures = _decode(files, target, colour, place)
     return _report(files, seen, pictures, target, colour, chosen=size is None)
+
+
+@contextmanager
+def _own_limits() -> Iterator[None]:
+    """Without Pillow's limit on pixels: ours stands in its place, and knows of drafts."""
+    from PIL import Image
+
+    most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = most
 
 
 def _decode(
@@ -197,6 +212,8 @@ def _try(files: Files, name: str, place: Pixels | None = None) -> _Seen | str:
         return _see(files.read(name), place)
     except UnreadableError as error:
         return str(error)
+    except MemoryError:
+        return f"{PASSING} (too little memory is free)"
     except Exception:  # a decoder meets damaged bytes with errors of every kind
         return "is truncated or damaged"
 
@@ -208,16 +225,20 @@ def _see(data: bytes, place: Pixels | None) -> _Seen:
         return _Seen(place.shape[:2], "JPEG", (), False)
     picture = _open(data)
     height, width = picture.height, picture.width
-    if height * width > MAX_PIXELS:
-        raise UnreadableError(f"has more than {MAX_PIXELS / 1e6:.0f} million pixels")
-    turned = picture.getexif().get(ORIENTATION, 1) in SIDEWAYS
-    own = (width, height) if turned else (height, width)
-    kind = "JPEG" if picture.format == "MPO" else picture.format or ""  # a camera's JPEG of two
-    if place is None:
-        return _Seen(own, kind, (), False)
-    size = place.shape[:2]
+    size = (1, 1) if place is None else place.shape[:2]
     # A JPEG can be read at an eighth, a quarter or a half of its size at far less cost.
     picture.draft(None, (2 * max(size), 2 * max(size)))
+    if picture.height * picture.width > MAX_PIXELS or height * width > MAX_DRAFTED:
+        most = MAX_DRAFTED if picture.format in DRAFTED else MAX_PIXELS
+        raise UnreadableError(
+            f"has {height * width / 1e6:,.1f} million pixels, and at most {most / 1e6:,.1f} are "
+            "read: make it smaller"
+        )
+    turned = picture.getexif().get(ORIENTATION, 1) in SIDEWAYS
+    own = (width, height) if turned else (height, width)
+    kind = "JPEG" if picture.format in DRAFTED else picture.format or ""
+    if place is None:
+        return _Seen(own, kind, (), False)
     upright, done = plain(picture)
     if is_deep_png(data):
         done.add("deep")
@@ -233,7 +254,5 @@ def _open(data: bytes) -> "Image.Image":
         raise UnreadableError("is empty (0 bytes)")
     try:
         return Image.open(io.BytesIO(data), formats=[f for f in FORMATS if f in Image.OPEN])
-    except Image.DecompressionBombError as error:
-        raise UnreadableError(f"has more than {MAX_PIXELS / 1e6:.0f} million pixels") from error
     except UnidentifiedImageError as error:
         raise UnreadableError("is not a picture of a readable format") from error

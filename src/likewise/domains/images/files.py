@@ -8,7 +8,6 @@ import errno
 import hashlib
 import logging
 import os
-import re
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from likewise.core.machine import cores
 from likewise.core.records import Skipped
 from likewise.domains.images.pictures import UnreadableError
 
@@ -29,6 +29,9 @@ SUFFIXES = (
 IGNORED = ("__MACOSX", "Thumbs.db", "desktop.ini")
 MAX_FILE = 1 << 28
 TELL_EVERY = 5.0  # seconds between two words on how far a long listing has come
+PASSING = "cannot be read just now"
+"""How a reason begins that may be gone the next time: nothing of it is kept."""
+LASTING = (errno.EACCES, errno.EPERM, errno.ELOOP)  # a change of these changes a file's stamp
 CHANGED = "changed while the folder was read: read it again when nothing writes to it"
 NO_FILE = "is a pipe, a socket or a device, not a file"
 LOG = logging.getLogger(__name__)
@@ -114,7 +117,8 @@ class Folder:
         except FileNotFoundError as error:
             raise UnreadableError("vanished while the folder was read") from error
         except OSError as error:
-            raise UnreadableError(f"cannot be opened ({error.strerror})") from error
+            how = "cannot be opened" if error.errno in LASTING else PASSING
+            raise UnreadableError(f"{how} ({error.strerror})") from error
         if len(data) != now.st_size:
             raise UnreadableError(CHANGED)
         return data
@@ -161,7 +165,7 @@ def check_size(size: int, most: int | None = None) -> None:
 
 def threaded(function: Callable[[In], Out], items: Iterable[In]) -> list[Out]:
     """`function` of each item, in order, on threads: decoding leaves Python's lock."""
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max_workers=min(8, cores())) as pool:
         return list(pool.map(function, items))
 
 
@@ -218,25 +222,3 @@ def _look(entry: "os.DirEntry[str]", real: str) -> Stamp | str:
 
 def _stamp(found: os.stat_result) -> Stamp:
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-_UNPRINTABLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
-
-
-def printable(name: str) -> str:
-    r"""A name as it can be shown and stored: bytes that are no text, controls, turns escaped.
-
-    Example:
-        >>> printable("a\nb\udcff.png")
-        'a\\nb\\xff.png'
-    """
-    return _UNPRINTABLE.sub(_escape, name)
-
-
-def _escape(match: "re.Match[str]") -> str:
-    code = ord(match[0])
-    if 0xDC80 <= code <= 0xDCFF:  # how Python writes a byte that is no UTF-8
-        return f"\\x{code - 0xDC00:02x}"
-    return match[0].encode("unicode_escape").decode()

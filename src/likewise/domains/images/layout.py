@@ -15,6 +15,9 @@ SPLITS: dict[str, Part] = {
     "valid": "valid",
     "val": "valid",
     "validation": "valid",
+    "dev": "valid",
+    "eval": "valid",
+    "evaluation": "valid",
     "test": "test",
     "testing": "test",
 }

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 from likewise.core.errors import DataError, must
 from likewise.core.records import Skipped
-from likewise.domains.images.files import SUFFIXES, Files, printable, threaded
+from likewise.core.text import printable
+from likewise.domains.images.files import SUFFIXES, Files, threaded
 from likewise.domains.images.pictures import UnreadableError
 
 TABLES = ("metadata.csv", "metadata.jsonl")
@@ -257,7 +258,7 @@ def _check_same(
     (t, r), (u, s) = one, other
     first = dict(zip(tables[t].columns, tables[t].rows[r], strict=True))
     second = dict(zip(tables[u].columns, tables[u].rows[s], strict=True))
-    if t == u and first == second:
+    if first == second:
         return
     raise DataError(
         f"'{printable(name)}' must have one row; got two that differ: line {tables[t].lines[r]} "

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from likewise.core.records import Records
-from likewise.domains.images.files import printable
+from likewise.core.text import printable
 from likewise.domains.images.pictures import Pixels
 
 Floats = npt.NDArray[Any]

@@ -8,6 +8,8 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -15,17 +17,13 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 from likewise.core.errors import DataError
+from likewise.core.machine import cores
 
 In = TypeVar("In")
 Out = TypeVar("Out")
 MOST = 8  # processes
 
 _function: Callable[[Any], Any] | None = None  # of a forked process
-
-
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def in_parallel(
@@ -76,8 +74,16 @@ def _pool(
 def _begin(function: Callable[[Any], Any], begin: Callable[[], None]) -> None:
     global _function
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to answer
+    threading.Thread(target=_outlive_nobody, args=(os.getppid(),), daemon=True).start()
     begin()
     _function = function
+
+
+def _outlive_nobody(parent: int) -> None:
+    """End with the parent, even if it was killed and could not say so."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
 
 
 def _call(item: Any) -> Any:

@@ -12,11 +12,12 @@ import numpy as np
 
 from likewise.core.errors import DataError, UsageError, must
 from likewise.core.records import Records, Skipped
+from likewise.core.text import printable
 from likewise.domains.images import archives, arrays, cache, columns, idx, metadata
 from likewise.domains.images.arrays import Portion
 from likewise.domains.images.canvas import pieces
 from likewise.domains.images.decode import decode
-from likewise.domains.images.files import SUFFIXES, Files, Folder, printable
+from likewise.domains.images.files import PASSING, SUFFIXES, Files, Folder
 from likewise.domains.images.layout import homeless, layout, remarks
 from likewise.domains.images.near import looked
 from likewise.domains.images.numpy_files import read_npy, read_npz
@@ -114,12 +115,16 @@ def _from_files(files: Files, origin: str, options: Options) -> Records:
     name = cache.key(files.fingerprint(), options)
     records = cache.get(name)
     if records is None:
-        records = cache.put(name, _decoded(files, options))
+        records = _decoded(files, options)
+        if not any(one.why.startswith(PASSING) for one in records.skipped):
+            records = cache.put(name, records)
     raw, ids = records.ids, tuple(map(printable, records.ids))
     found = layout(ids)
     meaning = columns.understand(beside, files, raw, found.labels, options.label)
-    labels = found.labels if meaning.labels is None else meaning.labels
-    notes += [*records.notes, *found.notes, *meaning.notes]
+    labels, filled = columns.filled(
+        meaning.labels, found.labels, [name in beside.row for name in raw]
+    )
+    notes += [*records.notes, *found.notes, *meaning.notes, *filled]
     notes += homeless(labels) if meaning.labels is None else []
     skipped = (*records.skipped, *files.skipped, *beside.skipped, *meaning.skipped)
     shown = (Skipped(printable(one.what), one.why) for one in skipped)
@@ -190,8 +195,9 @@ def _drawn(n: int, most: int) -> str:
 
 
 def _is_idx(names: Sequence[str]) -> bool:
-    """Whether it is IDX files that were brought, not pictures."""
-    return not any(n.lower().endswith(SUFFIXES) for n in names) and any(map(idx.is_images, names))
+    """Whether it is IDX files that were brought, and not more pictures than those."""
+    count = sum(name.lower().endswith(SUFFIXES) for name in names)
+    return count < len(names) and count <= sum(map(idx.is_images, names)) > 0
 
 
 def _from_idx(files: Files, origin: str, options: Options) -> Records:
