@@ -314,3 +314,32 @@ def test_a_terminal_says_how_far_reading_has_come_unless_it_is_quiet(capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("s  5 of 9 files read, 30 s left")
     assert logging.getLogger("likewise").level == level
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            PermissionError(13, "Permission denied", "/closed/a"),
+            "'/closed/a' cannot be used (Perm",
+        ),
+        (
+            OSError(28, "No space left on device"),
+            "a file cannot be used (No space left on",
+        ),
+        (OSError(5, "Input/output error", "a\x1b[31m"), r"'a\x1b[31m' cannot be used (Input"),
+    ],
+)
+def test_what_the_system_refuses_is_said_in_words(capsys, error, said):
+    from likewise.cli.main import guarded
+
+    def call():
+        raise error
+
+    assert guarded(call) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_a_name_that_is_too_long_is_said_in_words(tmp_path):
+    done = likewise("data", "x" * 5000, cwd=tmp_path, code=1)
+    assert "cannot be used (File name too long). Check its name" in done.stderr

@@ -1,5 +1,6 @@
 """The files of the images domain: the cache, saved pictures, grids."""
 
+import errno
 import io
 import json
 import os
@@ -13,7 +14,7 @@ from PIL import Image
 from likewise.core.errors import DataError, UsageError
 from likewise.core.records import Records
 from likewise.core.rng import Draws
-from likewise.domains.images import Images, cache, read
+from likewise.domains.images import Images, cache, files, parallel, read
 from likewise.store.provenance import SOURCE_KEY, SOURCE_TYPE, read_png
 
 PROVENANCE = {"family": "flow"}
@@ -97,6 +98,24 @@ def test_a_damaged_entry_is_read_afresh_and_written_again(
     calls = count_decoding(monkeypatch)
     same(Images.load(folder), fresh)
     assert calls == []
+
+
+@pytest.mark.parametrize("fault", [OSError(errno.EIO, "Input/output error"), MemoryError()])
+def test_a_fault_that_passes_is_not_kept(folder, monkeypatch, fault):
+    real = os.open
+
+    def opened(path, *args, **kwargs):
+        if str(path).endswith("1.png"):
+            raise fault
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(parallel, "cores", lambda: 1)
+    monkeypatch.setattr(files, "FRESH", 0)
+    monkeypatch.setattr(files.os, "open", opened)
+    why = {one.what: one.why for one in Images.load(folder).skipped}
+    assert why["a/1.png"].startswith("cannot be read just now (")
+    monkeypatch.setattr(files.os, "open", real)
+    assert [one.what for one in Images.load(folder).skipped] == ["bad.png"]
 
 
 @pytest.mark.parametrize("page", [[], {"hash": 1}, {"ids": 3}, None])

@@ -42,6 +42,7 @@ CHANGES = {
     "jpeg 75": saved_again(75),
     "twice as large": resized(2),
     "three quarters": resized(0.75),
+    "half": resized(0.5),
     "brighter": lambda picture: np.clip(picture.astype(int) + 20, 0, 255).astype(np.uint8),
     "a tenth more light": lambda picture: np.clip(picture * 1.1, 0, 255).astype(np.uint8),
     "darker": lambda picture: (picture * 0.85).astype(np.uint8),
@@ -65,7 +66,7 @@ def test_what_is_found_is_what_comparing_all_pairs_finds():
         noise = draw.normal(0, (row - 100) * 0.4, items[row].shape)
         items[row] = np.clip(items[row - 100] + noise, 0, 255)
     pairs = np.stack(np.triu_indices(300, 1), axis=1)
-    alike = near._alike(items, pairs, near.CLOSE * near._usual(items, np.arange(len(items))), 2.55)
+    alike = near._near(items, pairs, near.CLOSE * near._usual(items, np.arange(len(items))), 2.55)
     every = near._around_the_first(pairs[alike])
     found = near_duplicates(items, 256)
     assert 10 < len(every) < 100
@@ -106,7 +107,7 @@ def test_a_cluster_is_around_its_first_and_does_not_drift():
     most = near.CLOSE * near._usual(items, np.arange(len(items)))
     for first, *others in clusters:
         pairs = np.array([[first, other] for other in others])
-        assert near._alike(items, pairs, most, 2.55).all()
+        assert near._near(items, pairs, most, 2.55).all()
     rows = [row for cluster in clusters for row in cluster]
     assert len(rows) == len(set(rows))
 

@@ -99,6 +99,17 @@ def test_a_folder_in_use_is_refused_and_let_go(tmp_path):
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
 
 
+def test_sweeping_leaves_what_another_process_is_writing(tmp_path):
+    writing = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    file = tmp_path / f".unfinished-00001.png.{writing.pid}"
+    file.write_bytes(b"half")
+    sweep(tmp_path)
+    assert file.exists()
+    writing.communicate(b"\n")
+    sweep(tmp_path)
+    assert not file.exists()
+
+
 def test_sweeping_removes_only_what_killed_writes_left(tmp_path):
     (tmp_path / ".unfinished-xyz").write_text("half")
     (tmp_path / "whole.json").write_text("{}")

@@ -15,6 +15,7 @@ from likewise.cli.data import show_facts
 from likewise.core.errors import UsageError
 from likewise.core.records import Records, Skipped
 from likewise.domains.images import Images
+from likewise.workbench.data import Prepared
 from likewise.workbench.data_page import check_page, facts_of, write_page
 
 SIZES = [[32, 48, 5], [64, 64, 2], [90, 20, 3]]
@@ -187,3 +188,18 @@ def test_the_toy_pictures_have_a_page_and_other_names_are_refused(tmp_path):
     for name in ("data.txt", "data", "."):
         with pytest.raises(UsageError, match=r"the page must be a file that ends in \.html"):
             check_page(tmp_path / name)
+
+
+def test_records_that_leave_the_part_they_came_in_are_told(tmp_path):
+    draw = np.random.default_rng(0)
+    pictures = draw.integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    for number, values in enumerate(pictures):
+        part = "train" if number < 30 else "test"
+        (tmp_path / part).mkdir(exist_ok=True)
+        Image.fromarray(values).save(tmp_path / part / f"{number}.png")
+    assert not any("moved" in note for note in Prepared.of(lw.load(tmp_path)).facts()["notes"])
+    for number in range(5):
+        Image.fromarray(pictures[number]).save(tmp_path / "test" / f"again{number}.png")
+    prepared = Prepared.of(lw.load(tmp_path))
+    (note,) = (note for note in prepared.facts()["notes"] if "moved" in note)
+    assert note.startswith("5 records were moved out of the part that they came in: they repeat")

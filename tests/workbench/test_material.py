@@ -3,6 +3,7 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -120,6 +121,44 @@ def test_records_are_chosen_at_random_where_not_all_are_read(monkeypatch):
         x, c = prepared.tensors(part)
         where = (x[None] == known[:, None]).all(dim=2).long().argmax(dim=1)
         assert 0.25 < c["label"][0][where].float().mean() < 0.75
+
+
+def test_of_records_that_repeat_each_other_the_audit_reads_one():
+    """Twins stay in one part: with both, held-out records would be nearer than train can be."""
+    draw = np.random.default_rng(0)
+    pictures = draw.integers(0, 256, (200, 8, 8, 1), dtype=np.uint8)
+    prepared = Prepared.of(lw.load(np.repeat(pictures, 2, axis=0), domain="images"))
+    real = _reference(prepared)
+    assert len(real.valid) == len(prepared.split.valid) // 2
+    assert len(real.valid.unique(dim=0)) == len(real.valid)
+    assert float(real.held_out_to_held_out.min()) > 0.0
+    assert len(real.train) == len(prepared.split.train)
+
+
+def test_of_data_larger_than_memory_the_audit_reads_some_and_says_so(monkeypatch):
+    prepared = Prepared.of(lw.load("toy_points", domain="toy_points"))
+    count = len(prepared.split.train)
+    assert material.unread(prepared) == {}
+    monkeypatch.setattr(material, "memory", lambda: material.SHARE * 4 * 2 * 50)
+    real = _reference(prepared)
+    assert len(real.train) == 50
+    whole, _ = prepared.tensors("train")
+    assert torch.equal(real.train, whole[torch.arange(50) * count // 50])
+    (what, why) = next(iter(material.unread(prepared).items()))
+    assert what == f"copies of the other {count - 50:,} training records"
+    assert why.startswith(f"memory holds 50 of {count:,} as numbers")
+
+    class Model(SimpleNamespace):
+        family = SimpleNamespace(
+            space=prepared.space,
+            claims=SimpleNamespace(density={type(prepared.space): "exact"}),
+        )
+
+        def log_mass(self, x, c, *, seed, draws):
+            return x[:, 0]
+
+    found = material.losses(prepared, Model(), real, draws=1, judged=None)
+    assert torch.equal(found.train, real.train[real.asked][:, 0].double())
 
 
 def _reference(prepared):

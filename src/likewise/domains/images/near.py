@@ -35,6 +35,7 @@ WORDS, BITS = 8, 16
 WINDOW = 16  # neighbours that a picture is compared with under each word
 SAMPLE = 512  # pictures that show what is usual
 MIDDLE = 1024  # pictures that show which side of a projection is the other half's
+HALVED = 0.9  # of that remainder is allowed at half the size
 CLOSE = 0.37  # the largest remainder, beside the share of the variance that usually remains
 SPREAD = 0.85  # the largest remainder of one pixel, beside that of noise
 LIGHT = 1.5  # the largest change of contrast
@@ -66,9 +67,9 @@ def near_duplicates(items: Pixels, levels: int) -> list[list[int]]:
     cells = _cells(items)
     first, copy = _copies(cells)
     pairs = _candidates(cells, first, copy)
-    usual = _usual(items, np.sort(first))
-    pairs = pairs[_alike_cells(cells, pairs, CLOSE * usual)]
-    pairs = pairs[_alike(items, pairs, CLOSE * usual, FLAT * (levels - 1))]
+    most = CLOSE * _usual(items, np.sort(first))
+    pairs = pairs[_alike_cells(cells, pairs, most)]
+    pairs = pairs[_near(items, pairs, most, FLAT * (levels - 1))]
     return _around_the_first(pairs)
 
 
@@ -196,8 +197,12 @@ def _usual(items: Pixels, rows: Rows) -> float:
     return float(np.median(np.partition(remainder, rank, axis=1)[:, rank])) ** 2
 
 
-def _flat(items: Pixels, rows: Rows) -> Floats:
-    return items[rows].reshape(len(rows), -1).astype(np.float32)
+def _flat(items: Pixels, rows: Rows, fold: int = 1) -> Floats:
+    """(n, d) means of squares of `fold` pixels a side; what is left over at the edges is not."""
+    n, (h, w, c) = len(rows), items.shape[1:]
+    some = items[rows, : h - h % fold, : w - w % fold].astype(np.float32)
+    squares = some.reshape(n, h // fold, fold, w // fold, fold, c)
+    return squares.mean(axis=(2, 4)).reshape(n, -1)
 
 
 def _alike_cells(cells: Floats, pairs: Rows, most: float) -> npt.NDArray[np.bool_]:
@@ -210,19 +215,34 @@ def _alike_cells(cells: Floats, pairs: Rows, most: float) -> npt.NDArray[np.bool
     return alike
 
 
-def _alike(items: Pixels, pairs: Rows, most: float, flat: float) -> npt.NDArray[np.bool_]:
-    """(m,) whether pairs are near duplicates, and not the very same, by all their pixels."""
-    size = int(np.prod(items.shape[1:]))
+def _near(items: Pixels, pairs: Rows, most: float, flat: float) -> npt.NDArray[np.bool_]:
+    """(m,) whether pairs are near duplicates, and not the very same, whole or at half the size.
+
+    What resizing and codecs change is gone at half the size, where strokes are still seen.
+    """
+    alike = _alike(items, pairs, most, flat)
+    if min(items.shape[1:3]) >= 2 * CELLS:
+        alike |= _alike(items, pairs, HALVED * most, flat, fold=2)
+    return alike
+
+
+def _alike(
+    items: Pixels, pairs: Rows, most: float, flat: float, fold: int = 1
+) -> npt.NDArray[np.bool_]:
+    """(m,) whether pairs are near duplicates, and not the very same, by all their squares."""
+    whole = int(np.prod(items.shape[1:]))
+    size = whole // fold**2
     peak = SPREAD * math.sqrt(2 * math.log(max(2, size))) * most / math.sqrt(size)
     alike = np.empty(len(pairs), dtype=np.bool_)
-    for piece in _pieces(len(pairs), size):
-        levels = [_flat(items, rows) for rows in pairs[piece].T]
+    for piece in _pieces(len(pairs), whole):
+        levels = [_flat(items, rows, fold) for rows in pairs[piece].T]
         (one, length), (other, width) = (_centred(values) for values in levels)
         cosine = np.einsum("ij,ij->i", one, other)
         left = np.abs(other - cosine[:, None] * one).max(axis=1)
         seen = np.minimum(length, width) > flat * math.sqrt(size)
         light = np.maximum(length, width) <= LIGHT * np.minimum(length, width)
-        differs = (levels[0] != levels[1]).any(axis=1)
+        one_whole, other_whole = (items[rows] for rows in pairs[piece].T)
+        differs = (one_whole != other_whole).any(axis=(1, 2, 3))
         alike[piece] = (_remainder(cosine) <= most) & (left <= peak) & seen & light & differs
     return alike
 
