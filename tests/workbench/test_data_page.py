@@ -11,12 +11,12 @@ from PIL import Image
 from rich.console import Console
 
 import likewise as lw
-from likewise.cli.data import show_facts
+from likewise.cli.data import contact_sheet, show_facts
 from likewise.core.errors import UsageError
 from likewise.core.records import Records, Skipped
 from likewise.domains.images import Images
 from likewise.workbench.data import Prepared
-from likewise.workbench.data_page import check_page, facts_of, write_page
+from likewise.workbench.data_page import check_page, facts_of, some_pictures, write_page
 
 SIZES = [[32, 48, 5], [64, 64, 2], [90, 20, 3]]
 HOSTILE = "<script>alert(1)</script>[red]"
@@ -202,4 +202,24 @@ def test_records_that_leave_the_part_they_came_in_are_told(tmp_path):
         Image.fromarray(pictures[number]).save(tmp_path / "test" / f"again{number}.png")
     prepared = Prepared.of(lw.load(tmp_path))
     (note,) = (note for note in prepared.facts()["notes"] if "moved" in note)
-    assert note.startswith("5 records were moved out of the part that they came in: they repeat")
+    assert note.startswith("5 records were moved to another part than the one given: a record of")
+
+
+def test_a_contact_sheet_in_the_terminal_shows_the_pixels():
+    top, bottom = (200, 10, 30), (0, 120, 255)
+    values = np.zeros((16, 16, 3), np.uint8)
+    values[::2], values[1::2] = top, bottom
+    file = io.BytesIO()
+    Image.fromarray(values).save(file, "PNG")
+    sheet = contact_sheet([file.getvalue()] * 2)
+    assert sheet.plain.split("\n") == ["▀" * 16 + " " + "▀" * 16 + " "] * 8
+    styles = {str(span.style) for span in sheet.spans}
+    assert styles == {"rgb(200,10,30) on rgb(0,120,255)"}
+
+
+def test_of_some_pictures_every_class_is_there_before_a_second_of_any():
+    data = records(n=60, classes=3)
+    domain = Prepared.of(data).domain
+    assert len(some_pictures(domain, data, 6)) == 3
+    assert len(some_pictures(domain, data, 2)) == 2
+    assert len(some_pictures(domain, replace(data, conditions={}), 5)) == 5

@@ -1,12 +1,13 @@
 """`likewise data`: what is in some data, as a terminal shows it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from likewise.cli.show import Terminal, number, results, say_json
 from likewise.core.text import printable
@@ -15,22 +16,28 @@ from likewise.workbench import verbs
 WIDEST = 100
 BAR = 24
 MOST = 12
+PICTURE = 16  # pixels a side, and characters
 
 
 def data_job(data: str, *, options: Mapping[str, str], out: Path | None, as_json: bool) -> None:
     """`likewise data`."""
-    from likewise.workbench.data_page import check_page, facts_of, write_page
+    from likewise.workbench.data_page import check_page, facts_of, some_pictures, write_page
 
     if out is not None:
         check_page(out)
     with Terminal():
         records = verbs.load(data, **options)
-        facts = facts_of(records, options)[0] if out is None else write_page(records, out, options)
+        facts, prepared = facts_of(records, options)
+        if out is not None:
+            write_page(records, out, options)
     if as_json:
         say_json(facts)
         return
     console = results()
     show_facts(facts, console)
+    if console.is_terminal:
+        room = min(console.width, WIDEST) // (PICTURE + 1)
+        console.print(contact_sheet(some_pictures(prepared.domain, records, room)))
     if out is None:
         console.print("[dim]--out data.html writes a page with pictures of it.[/]")
     else:
@@ -48,6 +55,33 @@ def show_facts(facts: Mapping[str, Any], console: Console) -> None:
     for title, words in _lines(facts):
         table.add_row(escape(title), words)
     console.print(table)
+
+
+def contact_sheet(pictures: Sequence[bytes], side: int = PICTURE) -> Text:
+    """PNG files side by side, in half blocks: two pixels above each other in one character.
+
+    Example:
+        >>> contact_sheet([]).plain
+        ''
+    """
+    import io
+
+    from PIL import Image
+
+    lines = [Text() for _ in range((side + 1) // 2)] if pictures else []
+    for data in pictures:
+        with Image.open(io.BytesIO(data)) as picture:
+            cells = picture.convert("RGB").resize((side, 2 * len(lines)), Image.Resampling.BOX)
+        for y, line in enumerate(lines):
+            for x in range(side):
+                above, below = (cells.getpixel((x, 2 * y + k)) for k in (0, 1))
+                line.append("▀", f"{_colour(above)} on {_colour(below)}")
+            line.append(" ")
+    return Text("\n").join(lines)
+
+
+def _colour(pixel: Any) -> str:
+    return "rgb({},{},{})".format(*pixel)
 
 
 def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -92,6 +92,10 @@ class FeatureSet(Mapping[str, Callable[[Tensor], Tensor]]):
             self._known[name] = (key, self[name](x))
         return self._known[name][1]
 
+    def checked(self, name: str) -> bool:
+        """Whether this net's response to corruptions was looked at; a user's own net's is not."""
+        return any(response.net == name for response in self.responses)
+
     def unmoved(self, name: str) -> tuple[str, ...]:
         """The corruptions of real examples that did not raise this net's distance step by step."""
         return tuple(r.corruption for r in self.responses if r.net == name and not r.rises)

@@ -227,6 +227,8 @@ def _measures(features: FeatureSet, labels: Tensor | None) -> dict[str, Measure]
 def _said_of(name: str, features: FeatureSet) -> str:
     """In which features a score was made, and what they were found to be blind to."""
     said = f"{name} features {features.hashes[name][:12]}"
+    if not features.checked(name):
+        said += ", whose response was not checked"
     unmoved = features.unmoved(name)
     if unmoved:
         said += (

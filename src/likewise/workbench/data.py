@@ -193,8 +193,8 @@ class Prepared:
         if not moved:
             return []
         return [
-            f"{moved} records were moved out of the part that they came in: they repeat, or "
-            "nearly repeat, records of another, which must not be learned from."
+            f"{moved} {'record was' if moved == 1 else 'records were'} moved to another part than "
+            "the one given: a record of that part repeats it, or nearly, and must not be learned."
         ]
 
     def split_hashes(self) -> dict[str, list[str]]:

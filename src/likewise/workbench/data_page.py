@@ -210,6 +210,17 @@ def _sheets(domain: Domain, records: Records) -> list[dict[str, Any]]:
     ]
 
 
+def some_pictures(domain: Domain, records: Records, most: int) -> list[bytes]:
+    """A PNG each of some records, one of each class before a second; none that is no picture."""
+    labels = records.conditions.get(LABEL, (None,) * len(records))
+    first: dict[Any, int] = {}
+    for row, label in enumerate(labels):
+        first.setdefault(label, row)
+    rows = list(first.values()) if len(first) > 1 else _evenly(range(len(records)), most)
+    shown = (domain.show(records.take([row])) for row in _evenly(rows, most))
+    return [data for data in shown if data.startswith(_PNG)]
+
+
 def _pairs(domain: Domain, records: Records, near: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Pairs of near-duplicates, side by side."""
     row = {name: at for at, name in enumerate(records.ids)}

@@ -70,8 +70,8 @@ class Probe:
         self.device = device
 
     def threads(self, name: str) -> int:
-        """The number of threads with which one family's steps are fastest: one or all cores."""
-        candidates = sorted({1, cores()})
+        """The number of threads with which one family's steps are fastest: 1, 2, 4 … or all."""
+        candidates = sorted({1 << k for k in range(cores().bit_length())} | {cores()})
         paces = {}
         for count in candidates:
             with threads(count):
