@@ -50,6 +50,9 @@ def test_a_plan_keeps_the_arithmetic():
         seconds=None, threads=1, n=1, samples=1, features=1, families={"vae": (plan_of(),)}
     )
     assert from_json(to_json(plan)) == plan
+    first = to_json(plan)
+    first["families"]["vae"][0]["dtype"] = first["families"]["vae"][0].pop("arithmetic")
+    assert from_json(first) == plan
 
 
 @pytest.mark.parametrize(

@@ -80,15 +80,9 @@ def _copies(material: Material) -> Material:
     return replace(material, samples=material.reference.train[: len(material.samples)])
 
 
-def _new(material: Material) -> Material:
-    """The test records as if they were samples, judged by the valid ones alone."""
-    real = material.reference
-    return replace(material, samples=real.test, reference=replace(real, test=real.test[:0]))
-
-
 COPYING = Rule(
     name="copying",
     effect=_effect,
     positive=_copies,
-    negative=_new,
+    negative=Material.untrained,
 )

@@ -4,7 +4,7 @@ All examples are of the Space that measures read.
 """
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
@@ -129,6 +129,14 @@ class Material:
     def to_held_out(self) -> Tensor:
         """The distance from each sample to the nearest held-out record: (n,) float64."""
         return nearest(self._flat, self.reference.flat_held_out)[0][:, 0]
+
+    def untrained(self) -> "Material":
+        """The test records as if they were samples, judged by the valid ones alone: made once."""
+        real = self.reference
+        return real.once(
+            "untrained",
+            lambda: Material(samples=real.test, reference=replace(real, test=real.test[:0])),
+        )
 
     @property
     def _flat(self) -> Tensor:

@@ -128,15 +128,9 @@ def _given_away(material: Material) -> Material:
     return replace(material, samples=real.train[real.asked])
 
 
-def _others_given_away(material: Material) -> Material:
-    """The test records as if they were samples, and the valid ones alone as never trained on."""
-    real = material.reference
-    return replace(material, samples=real.test, reference=replace(real, test=real.test[:0]))
-
-
 BY_DISTANCE = Rule(
     name="membership by distance",
     effect=_by_distance,
     positive=_given_away,
-    negative=_others_given_away,
+    negative=Material.untrained,
 )

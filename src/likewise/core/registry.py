@@ -14,7 +14,6 @@ from typing import Any
 
 from likewise.core.errors import LikewiseError, UsageError, nearest
 
-ROOMS = ("families", "domains")
 _extra: dict[tuple[str, str], Any] = {}
 
 

@@ -75,7 +75,7 @@ def _stage(stage: Plain, done: int | None, train: int | None) -> Plain:
         "done": done,
         "batch": None if counted else batch,
         "passes": done if counted else _passes(done or planned, batch, train),
-        "arithmetic": text(stage.get("arithmetic")),
+        "arithmetic": text(stage.get("arithmetic", stage.get("dtype"))),
         "expected": number(stage.get("expected")),
         "memory": whole(stage.get("memory")),
         "other": _other(stage),

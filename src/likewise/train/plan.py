@@ -107,15 +107,17 @@ def to_json(plan: Plan) -> dict[str, Any]:
 def from_json(data: Mapping[str, Any]) -> Plan:
     """A plan out of plain data; StoreError if it is damaged."""
     try:
-        families = {
-            name: tuple(
-                FamilyPlan(**{**stage, "shorten": _pair(stage.get("shorten"))}) for stage in stages
-            )
-            for name, stages in data["families"].items()
-        }
+        families = {name: tuple(map(_stage, stages)) for name, stages in data["families"].items()}
         return Plan(**{**data, "families": families, "notes": tuple(data.get("notes", ()))})
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise StoreError(f"the plan of the run is damaged ({error}).") from error
+
+
+def _stage(data: Mapping[str, Any]) -> FamilyPlan:
+    facts = {**data, "shorten": _pair(data.get("shorten"))}
+    if "dtype" in facts:  # its name in the first version
+        facts["arithmetic"] = facts.pop("dtype")
+    return FamilyPlan(**facts)
 
 
 def _pair(value: Any) -> tuple[int, int] | None:

@@ -20,6 +20,7 @@ from likewise.core.space import Space
 CHUNK = 1024
 SPLIT_SEED = 0
 MOST_SAMPLES = 5000
+MOST_HELD_OUT = 20_000
 AUDITED = 1000
 MOST_VALUES = 1000  # different ones that are counted one by one
 FEW_VALUES = 20  # are always counted: more than a quarter of the records are texts, not groups
@@ -119,6 +120,10 @@ class Prepared:
         Data lie in some order, so the first n would be of one kind.
         """
         return gather(self.source(name, space), n)
+
+    def held_out(self, name: Part) -> tuple[Tensor, Batch]:
+        """What scores draw from: all of valid or test, or a great many, evenly spread."""
+        return self.tensors(name, MOST_HELD_OUT)
 
     def most_samples(self) -> int:
         """How many samples can be compared with held-out examples at equal n."""

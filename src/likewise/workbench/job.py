@@ -245,7 +245,7 @@ class Work:
         if known is not None:
             return known
         self.listener.phase(name, "scoring")
-        real, _ = self.prepared.tensors("test")
+        real, _ = self.prepared.held_out("test")
         model = self.model(name)
         label = labels_of(model.family.conditions)
         n = self.plan.n
@@ -276,8 +276,8 @@ class Work:
 
     def floor(self, features: FeatureSet) -> dict[str, Score]:
         """Real against real: valid examples scored as if they were samples."""
-        made, c = self.prepared.tensors("valid")
-        real, _ = self.prepared.tensors("test")
+        made, c = self.prepared.held_out("valid")
+        real, _ = self.prepared.held_out("test")
         label = labels_of(self.prepared.domain.conditions())
         labels = c[label.name][0] if label is not None else None
         return score_samples(made, real, features, n=self.plan.n, labels=labels, seed=self.seed)

@@ -150,7 +150,7 @@ def evaluate_files(
         run.update(inception=inception_file(inception, prepared))
         work = Work(run, prepared, listener=listener)
         features = work.judges(work.features())
-    real, _ = prepared.tensors("test")
+    real, _ = prepared.held_out("test")
     n = min(len(x), prepared.most_samples())
     return {name: asdict(score) for name, score in score_samples(x, real, features, n=n).items()}
 
