@@ -195,9 +195,10 @@ def test_tables_that_are_none_are_skipped_with_a_reason(tmp_path):
     fill(tmp_path / "set", {"metadata.parquet": b"PAR1", "sub/metadata.jsonl": b""})
     records = load(tmp_path, csv("filename;label", "1.png;a"))
     assert {one.what: one.why for one in records.skipped} == {
-        "metadata.csv": "has no column file_name; its columns: 'filename;label'",
+        "metadata.csv": "has no column file_name; did you mean 'filename;label'? "
+        "Known: filename;label",
         "metadata.parquet": "is of a kind that is not read; write metadata.csv",
-        "sub/metadata.jsonl": "has no column file_name; its columns: none",
+        "sub/metadata.jsonl": "has no column file_name; Known: none",
     }
     with pytest.raises(UsageError, match=r"label=label names a column, but no metadata\.csv"):
         Images.load(tmp_path / "set", label="label")

@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from likewise.core.errors import DataError, must
+from likewise.core.errors import DataError, must, nearest
 from likewise.core.records import Skipped
 from likewise.core.text import printable
 from likewise.domains.images.files import SUFFIXES, Files, threaded
@@ -144,11 +144,11 @@ def _read(files: Files, name: str) -> Table | Skipped:
     except UnreadableError as error:
         return Skipped(name, str(error))
     except UnicodeDecodeError as error:
-        raise DataError(must(f"'{name}'", "text in UTF-8", str(error))) from error
+        remedy = "Save it as UTF-8."
+        raise DataError(must(f"'{name}'", "text in UTF-8", str(error), remedy)) from error
     table = _csv(text, name) if name.endswith(".csv") else _jsonl(text, name)
     if FILE_NAME not in table.columns:
-        columns = ", ".join(map(repr, table.columns)) or "none"
-        return Skipped(name, f"has no column {FILE_NAME}; its columns: {columns}")
+        return Skipped(name, f"has no column {FILE_NAME}; {nearest(FILE_NAME, table.columns)}")
     return table
 
 
@@ -176,7 +176,9 @@ def _lines(reader: Any, name: str) -> Iterator[list[str]]:
     try:
         yield from reader
     except csv.Error as error:
-        raise DataError(f"line {reader.line_num} of '{name}' is no CSV ({error}).") from error
+        what = f"line {reader.line_num} of '{name}'"
+        remedy = "Close its quotes, or save the table as CSV anew."
+        raise DataError(f"{what} is no CSV ({error}). {remedy}") from error
 
 
 def _jsonl(text: str, name: str) -> Table:
@@ -188,7 +190,8 @@ def _jsonl(text: str, name: str) -> Table:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"line {number} of '{name}' is no JSON ({error}).") from error
+            remedy = "Write one object a line."
+            raise DataError(f"line {number} of '{name}' is no JSON ({error}). {remedy}") from error
         if not isinstance(row, dict):
             raise DataError(must(f"line {number} of '{name}'", "a JSON object", row))
         found.append({_cell(key) or "": _cell(value) for key, value in row.items()})
