@@ -11,6 +11,7 @@ from likewise.core.errors import UsageError
 from likewise.workbench import verbs
 from likewise.workbench.board import Leaderboard
 from likewise.workbench.repeat import audit_run, evaluate_files, evaluate_run, train_run
+from likewise.workbench.wishes import Wishes
 
 HELD = 3
 RESULT = {"release": "may be released", "hold": "is held", "unknown": "cannot be told yet"}
@@ -38,6 +39,7 @@ def run_job(
 def train_job(
     family: str,
     data: str,
+    wishes: Wishes,
     *,
     as_json: bool,
     quiet: bool,
@@ -46,7 +48,7 @@ def train_job(
 ) -> None:
     """`likewise train`."""
     with Terminal(quiet=quiet, verbose=verbose) as terminal:
-        path, facts = train_run(family, data, listener=terminal, **rest)
+        path, facts = train_run(family, data, wishes, listener=terminal, **rest)
     if as_json:
         say_json({"run": str(path), "family": family, **facts})
         return

@@ -153,16 +153,20 @@ def train(
     `likewise train vae digits --steps 500 --set latent=16`
     """
     from likewise.cli.jobs import train_job
+    from likewise.workbench.wishes import Wishes
 
-    train_job(
-        family,
-        data,
+    wishes = Wishes(
         time=time,
         steps=steps,
-        size=preset,
+        preset=preset,
         settings=pairs("--set", set_),
         seed=seed,
         device=device,
+    )
+    train_job(
+        family,
+        data,
+        wishes,
         out=out,
         options=pairs("--load", load),
         as_json=json,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,7 +22,8 @@ from likewise.workbench.listen import Listener
 from likewise.workbench.main_job import FEATURE_STEPS, counted_plan
 from likewise.workbench.planning import threads
 from likewise.workbench.runs import command_line, device_of, opened
-from likewise.workbench.verbs import check_wishes, inception_file, plan_one
+from likewise.workbench.verbs import inception_file
+from likewise.workbench.wishes import Wishes
 
 ALWAYS = ("independent", "copier")  # every leaderboard has these rows
 
@@ -30,13 +31,8 @@ ALWAYS = ("independent", "copier")  # every leaderboard has these rows
 def train_run(
     family: str,
     data: Any,
+    wishes: Wishes,
     *,
-    time: str | float | None,
-    steps: int | None,
-    size: str | None,
-    settings: Mapping[str, str],
-    seed: int,
-    device: str,
     out: Path | None,
     options: Mapping[str, str],
     listener: Listener,
@@ -45,59 +41,38 @@ def train_run(
     if any(kind.claims.role == "control" for kind in kinds(family)):
         raise UsageError(f"{family} is a control; it takes part in `likewise run` by itself.")
     prepared = Prepared.of(load(data, **options))
-    place = device_of(device)
-    check_wishes(prepared, family, time=time, steps=steps, size=size, settings=settings)
-    inputs = {
-        "family": family,
-        "time": time,
-        "steps": steps,
-        "size": size,
-        "settings": dict(settings),
-        "options": dict(options),
-        "device": device,
-    }
-    command = command_line(
-        "train",
-        family,
-        prepared.records.origin,
-        time=time,
-        steps=steps,
-        preset=size,
-        seed=seed,
-        load=options,
-    )
+    placed = replace(wishes, device=device_of(wishes.device))
+    placed.check(prepared, family)
+    wanted = {"time": wishes.time, "steps": wishes.steps, "preset": wishes.preset}
     with opened(
         prepared,
         out=out,
-        seed=seed,
-        inputs=inputs,
-        command=command,
-        device=place,
+        seed=wishes.seed,
+        inputs={"family": family, **asdict(wishes), "options": dict(options)},
+        command=command_line(
+            "train", family, prepared.records.origin, **wanted, seed=wishes.seed, load=options
+        ),
+        device=placed.device,
         listener=listener,
     ) as work:
         if "plan" not in work.run.data:
             listener.phase(family, "measuring this machine")
-            stages = plan_one(
-                prepared,
-                family,
-                time=time,
-                steps=steps,
-                size=size,
-                settings=settings,
-                seed=seed,
-                device=place,
-            )
-            plan = _bare_plan(prepared, families={family: stages})
+            plan = _bare_plan(prepared, families={family: placed.plan(prepared, family)})
             work.run.update(plan=to_json(plan))
-        with threads(work.plan.threads):
-            checked = work.plan.families[family][-1].checked
-            validate = work.validator(work.features(), checked)
-            work.note_plan(family, work.train(family, work.plan.families[family], validate))
-        facts = dict(work.run.data["states"][family])
-        if facts["state"] == "failed":
-            raise TrainingError(facts["why"])
-        work.run.update(finished=True)
-        return work.run.path, facts
+        return work.run.path, _trained_alone(work, family)
+
+
+def _trained_alone(work: Work, family: str) -> dict[str, Any]:
+    """Train the one family of a run; its state."""
+    stages = work.plan.families[family]
+    with threads(work.plan.threads):
+        validate = work.validator(work.features(), stages[-1].checked)
+        work.note_plan(family, work.train(family, stages, validate))
+    facts = dict(work.run.data["states"][family])
+    if facts["state"] == "failed":
+        raise TrainingError(facts["why"])
+    work.run.update(finished=True)
+    return facts
 
 
 def evaluate_run(

@@ -13,25 +13,24 @@ from typing import Any
 
 import torch
 
-from likewise.core.config import override
 from likewise.core.errors import StoreError, UsageError, must
 from likewise.core.results import Finding, Score, Verdict
 from likewise.evaluation.features import FeatureSet
 from likewise.store.files import locked
 from likewise.store.model import Model, open_model
 from likewise.store.run import Run
-from likewise.train.plan import FamilyPlan, Plan
+from likewise.train.plan import Plan
 from likewise.train.plan import seconds as seconds_of
 from likewise.train.plan import to_json as plan_to_json
 from likewise.workbench.board import Leaderboard
 from likewise.workbench.data import Prepared, load
 from likewise.workbench.fitting import fit as fit_stages
-from likewise.workbench.fitting import kinds, preset, space_of, stage_plan
+from likewise.workbench.fitting import kinds
 from likewise.workbench.job import Work
 from likewise.workbench.listen import Listener
 from likewise.workbench.main_job import FEATURE_STEPS, Clock, families_for, main_job, replayed
-from likewise.workbench.planning import Probe, plan_family
 from likewise.workbench.runs import command_line, device_of, opened, written
+from likewise.workbench.wishes import Wishes
 
 __all__ = ["audit", "evaluate", "fit", "load", "open", "report", "run"]
 
@@ -136,97 +135,28 @@ def fit(
         **options: of the data, see `load`.
     """
     prepared = Prepared.of(load(data, **options))
-    device = device_of(device)
-    stages = plan_one(
-        prepared,
-        family,
+    wishes = Wishes(
         time=time,
         steps=steps,
-        size=preset,
-        settings=settings,
+        preset=preset,
+        settings=settings or {},
         seed=seed,
-        device=device,
+        device=device_of(device),
     )
+    stages = wishes.plan(prepared, family)
     heard = listener or Listener()
     model, outcomes = fit_stages(
         prepared,
         family,
         stages,
         seed=seed,
-        device=device,
+        device=wishes.device,
         watch=lambda progress: heard.progress(family, progress),
     )
     for outcome in outcomes:
         for event in outcome.events:
             heard.note(f"{family}: {event}")
     return model
-
-
-def plan_one(
-    prepared: Prepared,
-    family: str,
-    *,
-    time: str | float | None,
-    steps: int | None,
-    size: str | None,
-    settings: Mapping[str, str] | None,
-    seed: int,
-    device: str,
-) -> tuple[FamilyPlan, ...]:
-    """The plan of one family by time or by steps."""
-    check_wishes(prepared, family, time=time, steps=steps, size=size, settings=settings)
-    classes = kinds(family)
-    space = space_of(prepared, family)
-    counted = all(kind.claims.learning == "counting" for kind in classes)
-    if steps is not None or counted:
-        conditions = prepared.domain.conditions()
-        chosen = [preset(kind, size or "s", space, conditions) for kind in classes[:1]]
-        plans = [stage_plan(chosen[0], size or "s", steps=steps, seconds=None, changes=settings)]
-        for kind in classes[1:]:
-            codes = _code_space(classes[0], chosen[0], prepared, seed)
-            config = preset(kind, size or "s", codes, conditions)
-            plans.append(stage_plan(config, size or "s", steps=steps, seconds=None))
-        return tuple(plans)
-    probe = Probe(prepared, seed=seed, device=device)
-    share = seconds_of(time if time is not None else "60s")
-    changes = dict(settings or {})
-    stages, _ = plan_family(
-        probe, family, share=share, evaluation=share, size=size, changes=changes
-    )
-    return stages
-
-
-def check_wishes(
-    prepared: Prepared,
-    family: str,
-    *,
-    time: str | float | None,
-    steps: int | None,
-    size: str | None,
-    settings: Mapping[str, str] | None,
-) -> None:
-    """Raise UsageError or DataError for what cannot be, before anything is written."""
-    if time is not None and steps is not None:
-        raise UsageError("give either a time or a number of steps, not both.")
-    if time is not None:
-        seconds_of(time)
-    if steps is not None and (type(steps) is not int or steps < 1):
-        raise UsageError(must("steps", "a whole number above 0", steps))
-    classes = kinds(family)
-    if len(classes) > 1 and settings:
-        raise UsageError("settings are for single families, not for chains.")
-    space = space_of(prepared, family)
-    config = preset(classes[0], size or "xs", space, prepared.domain.conditions())
-    override(config, dict(settings or {}))
-
-
-def _code_space(kind: Any, config: Any, prepared: Prepared, seed: int) -> Any:
-    from likewise.workbench.fitting import build, steered
-
-    conditions = steered(kind, prepared.domain.conditions())
-    view = prepared.view(kind)
-    assert not isinstance(view, str)
-    return build(kind, config, view, conditions, seed=seed, name="codes").code_space
 
 
 @dataclass(frozen=True)
