@@ -1,6 +1,5 @@
 """`.npz` and `.zip` files written as their content comes: whole or not at all, in little room."""
 
-import os
 import shutil
 import zipfile
 from array import array
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from likewise.core.errors import UsageError, must
+from likewise.store.files import whole
 
 CHUNK = 4096
 Rows = tuple[npt.NDArray[Any], dict[str, Sequence[Any]]]
@@ -29,13 +29,8 @@ def new_zip(path: Path) -> Iterator[zipfile.ZipFile]:
         remedy = "Nothing is replaced: name another."
         raise UsageError(must("the file to write", "new", str(path), remedy))
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".unfinished-{path.name}.{os.getpid()}")
-    try:
-        with zipfile.ZipFile(part, "w") as archive:
-            yield archive
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole(path) as part, zipfile.ZipFile(part, "w") as archive:
+        yield archive
 
 
 def write_npz(path: Path, n: int, parts: Iterable[Rows]) -> None:

@@ -140,6 +140,20 @@ def file_digest(path: Path) -> str:
         raise StoreError(f"{path} cannot be read ({error.strerror or error}).") from error
 
 
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A place beside `path` to write to, which takes its name if the `with` ends well.
+
+    Whatever happens, `path` is what it was or what it should be, and nothing else is left.
+    """
+    part = path.with_name(f"{_PREFIX}{path.name}.{os.getpid()}")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def sweep(folder: Path) -> None:
     """Remove what writes that were killed have left behind; what is being written stays."""
     for path in folder.rglob(f"{_PREFIX}*"):

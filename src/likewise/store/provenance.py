@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from likewise.core.errors import DataError, StoreError
+from likewise.store.files import whole
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 SOURCE_KEY = "DigitalSourceType"
@@ -116,9 +117,8 @@ def write_sidecar(path: Path, provenance: Mapping[str, str]) -> Path:
     """Write the mark of a file beside it, bound to its bytes; returns the sidecar's path."""
     mark = {SOURCE_KEY: SOURCE_TYPE, **provenance, "sha256": _hash(path)}
     target = path.with_name(path.name + SIDECAR_SUFFIX)
-    part = target.with_name(f".{target.name}.{os.getpid()}")
-    part.write_text(json.dumps(mark, sort_keys=True, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, target)
+    with whole(target) as part:
+        part.write_text(json.dumps(mark, sort_keys=True, indent=1) + "\n", encoding="utf-8")
     return target
 
 

@@ -23,10 +23,12 @@ from likewise.core.records import Records, Skipped, mapped
 from likewise.domains.images.canvas import fits
 from likewise.domains.images.options import Options
 from likewise.domains.images.pictures import Pixels
+from likewise.store.files import whole
 
 VERSION = 3  # of what reading does to pictures: raise it when the same files read otherwise
 LIMIT = 20 << 30  # bytes of all entries, if that is not more than
 SHARE = 10  # a tenth of the disk
+UNFINISHED = (".images-", ".unfinished-images-")  # how names of files that are written begin
 STALE = 24 * 3600.0  # seconds after which a half-written file is nobody's
 _ENTRY = re.compile(r"(images-[0-9a-f]{32})\.(npy|json)")
 
@@ -72,34 +74,14 @@ def put(name: str, records: Records) -> Records:
         if mapped(records.items):
             os.replace(records.items.filename, path)
         else:
-            with _Part(path) as part:
-                np.save(part, records.items)
+            with whole(path) as part, part.open("wb") as file:
+                np.save(file, records.items)
         page = {**_to_json(records), "stamp": _stamp(path), "hash": _hash(records.items)}
-        with _Part(path.with_suffix(".json")) as part:
+        with whole(path.with_suffix(".json")) as part:
             text = json.dumps(page).encode()
-            part.write(text + b"\n" + _digest(text))
+            part.write_bytes(text + b"\n" + _digest(text))
         _prune(keep=name)
     return records
-
-
-class _Part:
-    """A file that takes its name when it is whole."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.part = path.with_name(f".{path.name}.{os.getpid()}")
-
-    def __enter__(self) -> Any:
-        self.file = self.part.open("wb")
-        return self.file
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            self.file.close()
-            if kind is None:
-                os.replace(self.part, self.path)
-        finally:
-            self.part.unlink(missing_ok=True)
 
 
 def _items(path: Path, page: dict[str, Any]) -> Pixels:
@@ -138,7 +120,7 @@ def _prune(keep: str) -> None:
     for path in place().iterdir():
         if match := _ENTRY.fullmatch(path.name):
             entries.setdefault(match[1], []).append(path)
-        elif path.name.startswith(".images-") and time.time() - path.stat().st_mtime > STALE:
+        elif path.name.startswith(UNFINISHED) and time.time() - path.stat().st_mtime > STALE:
             path.unlink(missing_ok=True)
     sizes = {name: sum(path.stat().st_size for path in paths) for name, paths in entries.items()}
     used = {name: max(path.stat().st_mtime for path in paths) for name, paths in entries.items()}

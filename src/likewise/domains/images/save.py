@@ -1,7 +1,6 @@
 """Pictures to files: PNG, marked as made by a model, whole or not at all, nothing replaced."""
 
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -12,6 +11,7 @@ from likewise.core.records import Records
 from likewise.domains.images.files import SUFFIXES
 from likewise.domains.images.pictures import Pixels
 from likewise.domains.images.show import Cells, grid, png, shown
+from likewise.store.files import whole
 from likewise.store.numbered import PER_FOLDER, home, stem, there, told
 from likewise.store.provenance import mark_png, read_mark, same_making
 
@@ -130,12 +130,7 @@ def _free(path: Path) -> Path:
 
 
 def _write(path: Path, data: bytes) -> Path:
-    """A whole file or none: written beside its place, then moved there."""
-    part = path.with_name(f".unfinished-{path.name}.{os.getpid()}")
-    try:
+    """A whole file or none."""
+    with whole(path) as part:
         part.write_bytes(data)
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
     return path
