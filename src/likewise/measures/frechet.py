@@ -7,12 +7,12 @@ who calls, and it is never called FID.
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from likewise.measures.intervals import GROUPS, Interval, deal, jackknife
 from likewise.measures.measure import Estimate, RefusalError, measure
-from likewise.nn.gaussian import add_products
 
 
 @measure(
@@ -83,7 +83,7 @@ def frechet_null(reference: Tensor, n: int) -> float:
     """
     x = reference.double()
     covariance = Moments.of(x, x.mean(dim=0)).covariance()
-    values = torch.linalg.eigvalsh(covariance).clamp(min=0)
+    values = _eigenvalues(covariance).clamp(min=0)
     values = values[values > 0]
     pairs = values[:, None] * values[None, :] / (values[:, None] + values[None, :])
     return float(2.5 * values.sum() + pairs.sum()) / n
@@ -108,8 +108,7 @@ class Moments(NamedTuple):
     def of(cls, x: Tensor, centre: Tensor) -> "Moments":
         """Of rows (n, d) float64."""
         away = x - centre
-        second = away.new_zeros(len(centre), len(centre))
-        add_products(away, second)
+        second = _product(away.T, away)
         if not torch.isfinite(second.sum()):
             raise RefusalError("the features are so large that their covariance overflows.")
         return cls(len(x), centre, away.sum(dim=0), second)
@@ -135,7 +134,7 @@ def _distance(a: Moments, b: Moments) -> float:
     factor, failed = torch.linalg.cholesky_ex(one)
     if failed:  # Q R of the symmetric root: R^T R is its square, too
         factor = torch.linalg.qr(_root(one), mode="r").R.T
-    eigenvalues = torch.linalg.eigvalsh(_congruent(factor, two))
+    eigenvalues = _eigenvalues(_congruent(factor, two))
     cross = eigenvalues.clamp(min=0).sqrt().sum()
     distance = (a.mean() - b.mean()).square().sum() + one.trace() + two.trace() - 2 * cross
     return max(0.0, float(distance))  # below 0 by rounding alone
@@ -146,9 +145,27 @@ def _congruent(factor: Tensor, x: Tensor, block: int = 256) -> Tensor:
     product = torch.zeros_like(x)
     for start in range(0, len(x), block):
         columns = slice(start, start + block)
-        half = x[start:, start:] @ factor[start:, columns]
-        product[start:, columns] = factor[start:, start:].T @ half
+        half = _product(x[start:, start:], factor[start:, columns])
+        product[start:, columns] = _product(factor[start:, start:].T, half)
     return product
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """a @ b. On a processor by NumPy, whose library does not care who made it.
+
+    Torch's works on some processors in half of their width in float64.
+    """
+    if a.device.type != "cpu":
+        return a @ b
+    with np.errstate(over="ignore", invalid="ignore"):  # who asks looks for what overflows
+        return torch.from_numpy(a.numpy() @ b.numpy())
+
+
+def _eigenvalues(x: Tensor) -> Tensor:
+    """Of a symmetric matrix, of which the lower half is read, ascending."""
+    if x.device.type != "cpu":
+        return torch.linalg.eigvalsh(x)
+    return torch.from_numpy(np.linalg.eigvalsh(x.numpy()))
 
 
 def _root(covariance: Tensor) -> Tensor:

@@ -51,6 +51,8 @@ def understand(
     Raises:
         DataError: the column `wanted` holds no classes.
     """
+    if not beside.tables and not beside.texts:
+        return Meaning(None, {}, (), beside.notes)
     columns = beside.columns()
     values = {name: beside.values(name, names) for name in columns}
     kept = {name: found for name in columns if (found := plain(values[name])) is not None}

@@ -12,8 +12,11 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
+
+import numpy as np
 
 from likewise.core.machine import cores
 from likewise.core.records import Skipped
@@ -28,6 +31,7 @@ SUFFIXES = (
 )
 IGNORED = ("__MACOSX", "Thumbs.db", "desktop.ini")
 MAX_FILE = 1 << 28
+TELL_AFTER = 1024  # files between two looks at the clock
 TELL_EVERY = 5.0  # seconds between two words on how far a long listing has come
 PASSING = "cannot be read just now"
 """How a reason begins that may be gone the next time: nothing of it is kept."""
@@ -88,14 +92,14 @@ class Folder:
     def _list(self) -> None:
         """Walk the folder, one entry at a time, and say how far it has come if it takes long."""
         started = told = time.monotonic()
-        for name, found in walk(self.root):
-            if found is None:
-                self.passed += 1
-            elif isinstance(found, str):
-                self.skipped.append(Skipped(name, found))
-            else:
+        for number, (name, found) in enumerate(walk(self.root), 1):
+            if isinstance(found, tuple):
                 self._stamps[name] = found
-            if (now := time.monotonic()) - told > TELL_EVERY:
+            elif found is None:
+                self.passed += 1
+            else:
+                self.skipped.append(Skipped(name, found))
+            if number % TELL_AFTER == 0 and (now := time.monotonic()) - told > TELL_EVERY:
                 told = now
                 count, seconds = len(self._stamps), now - started
                 LOG.info("%s: %d files listed in %.0f s", self.what, count, seconds)
@@ -134,14 +138,15 @@ class Folder:
         now, and might be again within the same tick, the content counts.
         """
         digest = hashlib.blake2b(os.fsencode(os.path.realpath(self.root)), digest_size=16)
-        fresh = time.time_ns() - FRESH
-        stamps = [self._stamps.get(name) for name in self.names]
-        known = [
-            stamp if stamp is not None and max(stamp) < fresh else self._hash(name)
-            for name, stamp in zip(self.names, stamps, strict=True)
-        ]
-        # No name holds a zero.
-        digest.update(os.fsencode("\0".join(self.names)) + b"\0\0" + repr(known).encode())
+        unknown = (0, 0, time.time_ns())
+        stamps = np.array([self._stamps.get(name, unknown) for name in self.names], np.int64)
+        stamps = stamps.reshape(-1, 3)  # of no names, too
+        fresh = np.flatnonzero(stamps.max(axis=1) >= unknown[2] - FRESH)
+        stamps[fresh] = 0
+        hashes = [self._hash(self.names[row]) for row in fresh.tolist()]
+        for text in ("\0".join(self.names), "\0".join(hashes)):  # no name holds a zero
+            digest.update(os.fsencode(text) + b"\0\0")
+        digest.update(stamps.tobytes())
         return digest.hexdigest()
 
     def _hash(self, name: str) -> str:
@@ -187,7 +192,7 @@ def walk(root: Path) -> Iterator[tuple[str, Stamp | str | None]]:
     while waiting:
         place = waiting.pop()
         try:
-            with os.scandir(root / place) as entries:
+            with _entries(root / place) as entries:
                 for entry in entries:
                     name = place + entry.name
                     if entry.name[0] == "." or entry.name in IGNORED:
@@ -195,24 +200,35 @@ def walk(root: Path) -> Iterator[tuple[str, Stamp | str | None]]:
                     elif entry.is_dir(follow_symlinks=False):
                         waiting.append(name + "/")
                     else:
-                        yield name, _look(entry, real)
+                        yield name, _look(entry, root / name if entry.is_symlink() else None, real)
         except OSError as error:
             # The folder itself must be there; what is below it may be closed or gone.
             yield place or ".", f"is a folder that cannot be opened ({error.strerror})"
 
 
-def _look(entry: "os.DirEntry[str]", real: str) -> Stamp | str:
-    """The stamp of a file, or why this is none."""
+@contextmanager
+def _entries(folder: Path) -> Iterator[Iterator["os.DirEntry[str]"]]:
+    """What is in a folder, opened once: to look a file up below it is then a short way."""
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        if entry.is_symlink():
-            target = os.path.realpath(entry.path, strict=True)
+        with os.scandir(number) as entries:
+            yield entries
+    finally:
+        os.close(number)
+
+
+def _look(entry: "os.DirEntry[str]", link: Path | None, real: str) -> Stamp | str:
+    """The stamp of a file, or why this is none; `link` is the path of a symbolic link."""
+    try:
+        if link is not None:
+            target = os.path.realpath(link, strict=True)
             if os.path.isdir(target):
                 return "is a link to a folder: such links are not followed"
             if os.path.commonpath([real, target]) != real:
                 return "is a link that leads out of the folder (cp -rL copies what it means)"
         found = entry.stat()
     except FileNotFoundError:
-        return "is a link to nothing" if entry.is_symlink() else "vanished while it was listed"
+        return "vanished while it was listed" if link is None else "is a link to nothing"
     except OSError as error:
         if error.errno == errno.ELOOP:
             return "is a link that leads in a circle"

@@ -41,12 +41,25 @@ def layout(names: Sequence[str]) -> Layout:
         >>> layout(["set/train/cat/1.png", "set/train/dog/2.png", "set/test/cat/3.png"]).labels
         ('cat', 'dog', 'cat')
     """
-    paths = [tuple(name.split("/")) for name in names]
+    places = [name.rpartition("/")[0] for name in names]
+    own = {place: number for number, place in enumerate(dict.fromkeys(places))}
+    found = _of_folders(list(own))
+    rows = [own[place] for place in places]
+    given = None if found.given is None else tuple(found.given[row] for row in rows)
+    return Layout(tuple(found.labels[row] for row in rows), given, found.notes)
+
+
+def _of_folders(places: Sequence[str]) -> Layout:
+    """The same for a file in each of some different folders: many files are in few."""
+    paths = [tuple(f"{place}/file".split("/") if place else ("file",)) for place in places]
     while _wrapped(paths):
         paths = [path[1:] for path in paths]
     # Samples beyond the first ten thousand lie in folders that are no classes.
-    paths = [path[1:] if len(path) > 1 and BLOCK.fullmatch(path[0]) else path for path in paths]
     tops = {path[0] for path in paths if len(path) > 1}
+    blocks = set(filter(BLOCK.fullmatch, tops))
+    if blocks:
+        paths = [path[1:] if len(path) > 1 and path[0] in blocks else path for path in paths]
+        tops = {path[0] for path in paths if len(path) > 1}
     parts = {SPLITS[top.lower()] for top in tops if top.lower() in SPLITS}
     notes: list[str] = []
     given: tuple[str, ...] | None = None
@@ -60,7 +73,8 @@ def layout(names: Sequence[str]) -> Layout:
             "has a folder 'train' and no folder of another kind beside it."
         )
     # The same name can be written in two ways in Unicode: é, or e and an accent.
-    labels = tuple(normalize("NFC", path[0]) if len(path) > 1 else None for path in paths)
+    named = {top: normalize("NFC", top) for top in {path[0] for path in paths if len(path) > 1}}
+    labels = tuple(named[path[0]] if len(path) > 1 else None for path in paths)
     return Layout(labels, given, tuple(notes))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from likewise.core.errors import DataError, UsageError, must
 from likewise.core.records import Records, Skipped
-from likewise.core.text import printable
+from likewise.core.text import all_printable, printable
 from likewise.domains.images import archives, arrays, cache, columns, idx, metadata
 from likewise.domains.images.arrays import Portion
 from likewise.domains.images.canvas import pieces
@@ -118,7 +118,7 @@ def _from_files(files: Files, origin: str, options: Options) -> Records:
         records = _decoded(files, options)
         if not any(one.why.startswith(PASSING) for one in records.skipped):
             records = cache.put(name, records)
-    raw, ids = records.ids, tuple(map(printable, records.ids))
+    raw, ids = records.ids, tuple(all_printable(records.ids))
     found = layout(ids)
     meaning = columns.understand(beside, files, raw, found.labels, options.label)
     labels, filled = columns.filled(
@@ -164,12 +164,15 @@ def _passed(files: Files) -> list[str]:
 
 def _draw(files: Files, most: int | None) -> list[str]:
     """Leave as many names as are wanted, and none that no picture can have; a note on it."""
-    for name in files.names:
-        if name.lower().endswith(archives.PACKED):
-            files.skipped.append(Skipped(name, "is packed: unpack it, or bring it by itself"))
-    files.names = [name for name in files.names if not name.lower().endswith(archives.PACKED)]
+    packed = {name for name in files.names if name.lower().endswith(archives.PACKED)}
+    if packed:
+        why = "is packed: unpack it, or bring it by itself"
+        files.skipped += [Skipped(name, why) for name in files.names if name in packed]
+        files.names = [name for name in files.names if name not in packed]
+    if most is None:
+        return []
     named = [name for name in files.names if name.lower().endswith(SUFFIXES)]
-    if most is None or most >= len(named):
+    if most >= len(named):
         return []
     others = set(files.names).difference(named)
     files.skipped += [Skipped(name, "is not named as a picture") for name in others]
