@@ -1,6 +1,6 @@
 """Measures of samples against their plain definitions: the same numbers, how much sooner.
 
-    python -m benchmarks.measures [--threads 2] [--repeats 5]
+    python -m benchmarks.measures [--threads 2] [--repeats 5] [--only frechet]
 
 Fréchet distance against the matrix root of scipy; precision, recall, density and coverage against
 NumPy in float64, distances by |a|^2 + |b|^2 - 2 a.b in blocks of rows, radii by np.partition;
@@ -101,6 +101,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--wide", type=int, default=2048)
+    parser.add_argument("--only", choices=("frechet", "manifold", "nearest"))
     options = parser.parse_args()
     from threadpoolctl import threadpool_limits
 
@@ -108,10 +109,13 @@ def main() -> None:
     machine = platform.processor() or platform.machine()
     print(f"{machine}, {options.threads} threads, torch {torch.__version__}")
     with threadpool_limits(options.threads):
-        frechet_rows(options)
-        for d in (32, options.wide):
-            manifold_rows(options, d)
-        nearest_rows(options)
+        if options.only in (None, "frechet"):
+            frechet_rows(options)
+        if options.only in (None, "manifold"):
+            for d in (32, options.wide):
+                manifold_rows(options, d)
+        if options.only in (None, "nearest"):
+            nearest_rows(options)
 
 
 def frechet_rows(options: argparse.Namespace) -> None:

@@ -83,7 +83,7 @@ def frechet_null(reference: Tensor, n: int) -> float:
     """
     x = reference.double()
     covariance = Moments.of(x, x.mean(dim=0)).covariance()
-    values = _eigenvalues(covariance).clamp(min=0)
+    values = torch.linalg.eigvalsh(covariance).clamp(min=0)
     values = values[values > 0]
     pairs = values[:, None] * values[None, :] / (values[:, None] + values[None, :])
     return float(2.5 * values.sum() + pairs.sum()) / n
@@ -134,7 +134,7 @@ def _distance(a: Moments, b: Moments) -> float:
     factor, failed = torch.linalg.cholesky_ex(one)
     if failed:  # Q R of the symmetric root: R^T R is its square, too
         factor = torch.linalg.qr(_root(one), mode="r").R.T
-    eigenvalues = _eigenvalues(_congruent(factor, two))
+    eigenvalues = torch.linalg.eigvalsh(_congruent(factor, two))
     cross = eigenvalues.clamp(min=0).sqrt().sum()
     distance = (a.mean() - b.mean()).square().sum() + one.trace() + two.trace() - 2 * cross
     return max(0.0, float(distance))  # below 0 by rounding alone
@@ -153,19 +153,13 @@ def _congruent(factor: Tensor, x: Tensor, block: int = 256) -> Tensor:
 def _product(a: Tensor, b: Tensor) -> Tensor:
     """a @ b. On a processor by NumPy, whose library does not care who made it.
 
-    Torch's works on some processors in half of their width in float64.
+    Torch's works on some processors in half of their width in float64. Factorisations are left to
+    it all the same: on a busy machine NumPy's take many times as long.
     """
     if a.device.type != "cpu":
         return a @ b
     with np.errstate(over="ignore", invalid="ignore"):  # who asks looks for what overflows
         return torch.from_numpy(a.numpy() @ b.numpy())
-
-
-def _eigenvalues(x: Tensor) -> Tensor:
-    """Of a symmetric matrix, of which the lower half is read, ascending."""
-    if x.device.type != "cpu":
-        return torch.linalg.eigvalsh(x)
-    return torch.from_numpy(np.linalg.eigvalsh(x.numpy()))
 
 
 def _root(covariance: Tensor) -> Tensor:
