@@ -22,6 +22,7 @@ from likewise.workbench.data import Prepared, load
 from likewise.workbench.fitting import build, kinds, preset, space_of, steered
 
 FAMILIES = ("vae", "gan", "flow", "pixelcnn", "diffusion")
+VARIANTS = ("float32", "float32, channels last", "bfloat16", "bfloat16, channels last")
 ROUNDS = 5
 STEPS = 4
 
@@ -36,19 +37,15 @@ def pictures(side: int, channels: int, n: int = 2000) -> Any:
     return np.repeat(grey[..., None].astype(np.uint8), channels, 3), ["a", "b"] * (n // 2)
 
 
-def trainer(prepared: Prepared, name: str, dtype: str, last: bool, compiled: bool) -> Trainer:
+def trainer(prepared: Prepared, name: str, arithmetic: str) -> Trainer:
     """A Trainer of one variant, started."""
     kind, space = kinds(name)[0], space_of(prepared, name)
     conditions = prepared.domain.conditions()
     config = preset(kind, "xs", space, conditions)
     family = build(kind, config, space, steered(kind, conditions), seed=0, name=name)
-    if last:
-        family = family.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if compiled:
-        for module in family.children():
-            module.compile()
     source = prepared.source("train", space, train=True)
-    result = Trainer(family, source, Job(name=name, steps=10_000, batch=config.batch, dtype=dtype))
+    job = Job(name=name, steps=10_000, batch=config.batch, arithmetic=arithmetic)
+    result = Trainer(family, source, job)
     result.start()
     return result
 
@@ -81,16 +78,9 @@ def main() -> None:
     prepared = Prepared.of(load(pictures(wanted.size, wanted.channels)))
     print(f"{wanted.size}x{wanted.size}x{wanted.channels}, threads {torch.get_num_threads()}")
     for name in wanted.families.split(","):
-        variants = {
-            "float32": ("float32", False, False),
-            "float32, channels last": ("float32", True, False),
-            "bfloat16": ("bfloat16", False, False),
-            "bfloat16, channels last": ("bfloat16", True, False),
-        }
-        if wanted.compile:
-            variants["bfloat16, compiled"] = ("bfloat16", False, True)
+        variants = VARIANTS + ("bfloat16, compiled",) * wanted.compile
         print(f"{name}")
-        times = rounds({word: trainer(prepared, name, *how) for word, how in variants.items()})
+        times = rounds({words: trainer(prepared, name, words) for words in variants})
         base = statistics.median(times["float32"])
         for word, seconds in times.items():
             middle = statistics.median(seconds)
