@@ -38,7 +38,7 @@ from likewise.workbench.board import Leaderboard, make_board
 from likewise.workbench.data import Prepared, gather
 from likewise.workbench.fitting import fit
 from likewise.workbench.listen import Listener
-from likewise.workbench.material import groupable, losses, reference, unread
+from likewise.workbench.material import losses, reference, unasked
 from likewise.workbench.scoring import likelihood, reconstruction
 
 SHOWN = 64
@@ -251,8 +251,7 @@ class Work:
         n = self.plan.n
         asked = c[label.name][0][:n] if label is not None and label.name in c else None
         scores = score_samples(x[:n], real, features, n=n, labels=asked, seed=self.seed)
-        stages = self.plan.families.get(name)
-        draws, judged = (stages[0].draws, stages[0].judged) if stages else (1, None)
+        draws, judged = self._judged(name)
         scores["nll"] = likelihood(
             self.prepared, model, draws=draws, judged=judged, seed=self.seed
         )
@@ -285,8 +284,7 @@ class Work:
     def audit(self, name: str, features: FeatureSet) -> dict[str, Any]:
         """The findings and the verdict of one family."""
         path = self.run.folder(name) / "audit.json"
-        stages = self.plan.families.get(name)
-        draws, judged = (stages[0].draws, stages[0].judged) if stages else (1, None)
+        draws, judged = self._judged(name)
         size = [self.plan.samples, draws, judged]
         inputs = ["audit", self._model(name), self._data(), features.hashes, size]
         known = self.run.fresh(path, inputs)
@@ -304,13 +302,14 @@ class Work:
             "verdict": verdict(findings),
             "words": "evidence of resistance to the attacks run",
             "findings": [finding.to_json() for finding in findings],
-            "left_out": {
-                **left_out(material),
-                **groupable(self.prepared).left_out,
-                **unread(self.prepared),
-            },
+            "left_out": {**left_out(material), **unasked(self.prepared)},
         }
         return self.run.keep(path, inputs, facts)
+
+    def _judged(self, name: str) -> tuple[int, int | None]:
+        """How many noise draws a family's likelihood averages over, and records it reads."""
+        stages = self.plan.families.get(name)
+        return (stages[0].draws, stages[0].judged) if stages else (1, None)
 
     def _show_closest(self, name: str, material: Material) -> None:
         """Private evidence: the samples that most look like copies, each with its neighbour."""

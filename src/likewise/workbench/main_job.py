@@ -136,7 +136,8 @@ def _look_at_augmentation(
 ) -> None:
     """Note in the plan whether augmentation helps, if there is any and time to tell."""
     alone = [name for name in names if "+" not in name]
-    if not alone or not augments(work):
+    told = bool(work.plan.notes)  # by a run that was stopped after it
+    if told or not alone or not augments(work):
         return
     probe = Probe(work.prepared, seed=work.seed, device=work.device)
     said = "The time is too short to try whether augmentation helps."

@@ -87,6 +87,11 @@ def unread(prepared: Prepared) -> dict[str, str]:
     }
 
 
+def unasked(prepared: Prepared) -> dict[str, str]:
+    """What the audit of any family of this data leaves out, and why."""
+    return {**groupable(prepared).left_out, **unread(prepared)}
+
+
 def groupable(prepared: Prepared) -> Columns:
     """The columns of the data, besides what families are steered by, that can be read off."""
     split = prepared.split
