@@ -3,11 +3,8 @@
 import io
 import json
 import os
-import subprocess
-import sys
 import time
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -396,37 +393,3 @@ def test_members_of_a_zip_are_read_right_by_many_processes(tmp_path, monkeypatch
     (tmp_path / "set.zip").write_bytes(buffer.getvalue())
     records = Images.load(tmp_path / "set.zip")
     assert records.items[:, 0, 0, 0].tolist() == [i % 256 for i in range(300)]
-
-
-ENDLESS = """
-import os, sys, time
-from likewise.domains.images import parallel
-
-def work(number):
-    print(os.getpid(), flush=True)
-    time.sleep(60)
-
-parallel.cores = lambda: 2
-list(parallel.in_parallel(work, [1, 2], lambda: None))
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
-def test_processes_end_with_a_parent_that_was_killed():
-    parent = subprocess.Popen([sys.executable, "-c", ENDLESS], stdout=subprocess.PIPE, text=True)
-    workers = [int(parent.stdout.readline()) for _ in range(2)]
-    parent.kill()
-    parent.wait()
-    parent.stdout.close()
-    until = time.monotonic() + 20
-    while any(alive(worker) for worker in workers) and time.monotonic() < until:
-        time.sleep(0.1)
-    assert not any(alive(worker) for worker in workers)
-
-
-def alive(process):
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
