@@ -27,18 +27,19 @@ def data_job(data: str, *, options: Mapping[str, str], out: Path | None, as_json
         check_page(out)
     with Terminal():
         records = verbs.load(data, **options)
-        facts, prepared = facts_of(records, options)
-        if out is not None:
-            write_page(records, out, options)
+        if out is None:
+            facts, prepared = facts_of(records, options)
+        else:
+            facts = write_page(records, out, options)
     if as_json:
         say_json(facts)
         return
     console = results()
     show_facts(facts, console)
-    if console.is_terminal:
-        room = min(console.width, WIDEST) // (PICTURE + 1)
-        console.print(contact_sheet(some_pictures(prepared.domain, records, room)))
     if out is None:
+        if console.is_terminal:
+            room = min(console.width, WIDEST) // (PICTURE + 1)
+            console.print(contact_sheet(some_pictures(prepared.domain, records, room)))
         console.print("[dim]--out data.html writes a page with pictures of it.[/]")
     else:
         console.print(f"page: [bold]{escape(str(out))}[/]. It shows records of the data: private.")
