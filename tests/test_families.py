@@ -269,6 +269,10 @@ def test_controls_that_are_claimed_change_samples(name, space):
         "guidance": Controls(guidance=8.0),
         "steps": Controls(steps=3),
         "stochastic": Controls(stochastic=True),
+        "top_k": Controls(top_k=1),
+        "top_p": Controls(top_p=0.1),
+        "min_p": Controls(min_p=0.9),
+        "repetition": Controls(repetition=9.0),
     }
     for control in family.claims.controls:
         other = family.sample(8, c, rng=Draws(5), controls=changed[control])

@@ -177,3 +177,14 @@ def test_wrong_uses_are_said_in_words():
         Copier(Config(), CLASSES).sample(1, rng=Draws(0))
     with pytest.raises(DataError, match="at least 1; got 0"):
         learned(torch.zeros(0, 2, dtype=torch.int64), CLASSES)
+
+
+def test_records_left_open_are_copied_open_and_masses_sum_to_one():
+    model, _ = learned(torch.tensor([[0, 3, 3], [1, 0, 2], [1, 1, 0]]), WORDS, noise=0.2)
+    states = every(WORDS)
+    mass = model.log_prob(states).double().exp()
+    assert float(mass.sum()) == pytest.approx(1, abs=1e-6)
+    drawn = model.sample(4000, rng=Draws(3))
+    WORDS.check(drawn)
+    same = (drawn[:, None] == states[None]).all(-1).double().mean(0)
+    assert torch.allclose(same, mass, atol=0.03)

@@ -56,7 +56,7 @@ def test_weights_and_what_optimizers_remember_lie_as_pictures_do_while_it_lasts(
 
     def check():
         for parameter in trainer.module.parameters():
-            held = [parameter, *trainer.optimizers["model"].state[parameter].values()]
+            held = [parameter, *trainer.memory("model", parameter).values()]
             seen.extend(t.is_contiguous(memory_format=torch.channels_last)
                         for t in held if t.dim() == 4)  # fmt: skip
         return Checked(1.0, 0.1)

@@ -42,12 +42,16 @@ class Labels:
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """A text, as tokens: (n, length) int64."""
+    """A text, as tokens: (n, up to length) int64, filled up with `pad` where one is given.
+
+    A family of sequences takes it as what stands before x.
+    """
 
     kind: ClassVar[str] = "tokens"
     name: str = "text"
     length: int
     tokens: int
+    pad: int | None = None
 
     def empty(self, n: int) -> Tensor:
         """Values that stand in where the condition is absent."""

@@ -47,6 +47,9 @@ class Optimizer:
     beta1: float = setting(0.9, "decay of the mean of gradients", low=0.0, high=0.999)
     beta2: float = setting(0.99, "decay of the mean of squares", low=0.0, high=0.9999)
     weight_decay: float = setting(0.0, "decoupled (AdamW)", low=0.0, high=1.0)
+    matrices: float | None = setting(
+        None, "step size of Muon for linear layers; none: AdamW for all", low=1e-6, high=1.0
+    )
     schedule: str = setting(
         "cosine",
         "of the step size over the plan",

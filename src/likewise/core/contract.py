@@ -19,7 +19,7 @@ from likewise.core.config import Optimizer
 from likewise.core.errors import UsageError, must
 from likewise.core.records import Records
 from likewise.core.rng import Draws
-from likewise.core.space import Space
+from likewise.core.space import Sequence, Space
 
 C = TypeVar("C")
 Density: TypeAlias = Literal["exact", "bound"]
@@ -97,11 +97,18 @@ class Controls:
     """How to sample; what a family honours is in its Claims.
 
     Attributes:
-        temperature: scale of the noise (or of the logits); 1 is the learned distribution.
+        temperature: scale of the noise (or of the logits); 1 is the learned distribution, and 0
+            takes the likeliest token each time.
         truncation: largest size of a latent draw, in standard deviations; None for no limit.
         guidance: strength of the condition; 1 is the learned conditional.
         steps: how many steps an iterative sampler takes; None for the family's own choice.
         stochastic: whether an iterative sampler adds noise on its way.
+        top_k: only so many of the likeliest tokens are drawn from; None for all.
+        top_p: only the likeliest tokens that together have this probability; 1 for all (nucleus:
+            Holtzman et al., 2020).
+        min_p: only tokens at least this share as likely as the likeliest (Nguyen et al., 2024).
+        repetition: what the logit of a token that stood before is divided by (times, below 0);
+            1 for nothing (Keskar et al., 2019).
     """
 
     temperature: float = 1.0
@@ -109,14 +116,23 @@ class Controls:
     guidance: float = 1.0
     steps: int | None = None
     stochastic: bool = False
+    top_k: int | None = None
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "truncation", "steps"):
+        for name in ("truncation", "steps", "top_k", "repetition"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise UsageError(must(name, "above 0 and finite", value))
-        if not 0 <= self.guidance < math.inf:
-            raise UsageError(must("guidance", "0 or above and finite", self.guidance))
+        for name in ("guidance", "temperature"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UsageError(must(name, "0 or above and finite", getattr(self, name)))
+        if not 0 < self.top_p <= 1:
+            raise UsageError(must("top_p", "above 0 and at most 1", self.top_p))
+        if not 0 <= self.min_p < 1:
+            raise UsageError(must("min_p", "from 0 to below 1", self.min_p))
 
     def changed(self) -> set[str]:
         """The names of the controls that are not at their default."""
@@ -137,6 +153,7 @@ class Claims:
         learning: "gradient" (has `losses`) or "counting" (has `learn`).
         per_example: whether every loss it yields is (n,).
         controls: the names of the Controls that it honours.
+        packs: whether it learns rows that hold several sequences (`Sequence.packed`).
     """
 
     density: Mapping[type[Space], Density | None]
@@ -147,6 +164,7 @@ class Claims:
     learning: Literal["gradient", "counting"] = "gradient"
     per_example: bool = False
     controls: frozenset[str] = field(default_factory=frozenset)
+    packs: bool = False
 
 
 class Family(nn.Module, ABC, Generic[C]):
@@ -176,7 +194,8 @@ class Family(nn.Module, ABC, Generic[C]):
     def refuses(cls, space: Space) -> str | None:
         """Why it cannot learn this Space, in words, or None if it can."""
         if type(space) in cls.claims.density:
-            return None
+            packed = isinstance(space, Sequence) and space.packed
+            return "it learns one sequence a row" if packed and not cls.claims.packs else None
         accepted = ", ".join(sorted(kind.kind for kind in cls.claims.density))
         return f"it learns {accepted} data, not {space.kind}"
 
@@ -289,6 +308,18 @@ class Batches(Protocol):
         ...
 
 
+class Sizes(NamedTuple):
+    """What the likelihood of records is divided by, where numbers of tokens compare nothing.
+
+    Attributes:
+        units: {"byte": (n,) float64, ...} how large each record is; the first unit ranks.
+        outside: (n,) nats for what the tensors leave out of a record.
+    """
+
+    units: Mapping[str, Tensor]
+    outside: Tensor
+
+
 class Guess(NamedTuple):
     """How sure a domain is that some data is of its kind, in [0, 1], and why."""
 
@@ -355,6 +386,10 @@ class Domain(ABC):
     @abstractmethod
     def condition(self, where: Mapping[str, Any], n: int) -> Batch:
         """{"label": 3} and the like as conditions for n examples; UsageError if unknown."""
+
+    def sizes(self, records: Records) -> Sizes | None:
+        """What the likelihood of records is divided by; None for the number of dimensions."""
+        return None
 
     @abstractmethod
     def save(self, records: Records, path: Path, provenance: Mapping[str, str]) -> list[Path]:

@@ -74,7 +74,8 @@ class Records:
     Args:
         domain: the name of the domain that read them.
         items: one per record: an array whose first axis counts records, or a sequence. Of an
-            array that lies in a file, `take` makes a `Picked` and copies nothing.
+            array that lies in a file, `take` makes a `Picked` and copies nothing; a sequence that
+            has a `pick(rows)` of its own picks for itself.
         ids: what the user calls each record (a file name, a row number).
         conditions: {name: one value per record}; None where a record has no value.
         groups: records of one group never straddle a split (one patient, one tune), if given.
@@ -150,7 +151,7 @@ class Records:
 
 
 def _taken(items: Any, index: Rows) -> Any:
-    if isinstance(items, Picked):
+    if hasattr(items, "pick"):
         return items.pick(index)
     if mapped(items):
         return Picked(items, index)

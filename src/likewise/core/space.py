@@ -18,6 +18,9 @@ from torch import Tensor
 
 from likewise.core.errors import DataError, must
 
+MOST_ONE_HOT = 4096  # numbers, up to which a sequence is one-hot as numbers
+BUCKETS, RUN, HASH = 1024, 3, 0x9E3779B1  # of longer ones: Knuth's multiplicative hash
+
 
 @dataclass(frozen=True, kw_only=True)
 class Continuous:
@@ -97,13 +100,22 @@ class Categorical:
 
 @dataclass(frozen=True, kw_only=True)
 class Sequence:
-    """Sequences of tokens up to a length, closed by `end` and filled with `pad`."""
+    """Sequences of tokens up to a length, closed by `end` and filled with `pad`.
+
+    Args:
+        length: the most tokens of one example; those of a long text may end without `end`.
+        tokens: how many there are, `end` and `pad` among them.
+        end, pad: their numbers.
+        packed: whether a row to train on may hold several sequences after one another, each
+            closed by `end`: a window of a stream. Rows to judge hold one all the same.
+    """
 
     kind: ClassVar[str] = "sequence"
     length: int
     tokens: int
     end: int
     pad: int
+    packed: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -124,12 +136,31 @@ class Sequence:
 
     def mask(self, x: Tensor) -> Tensor:
         """(n, length) bool: the places that count, the end token among them."""
-        ended = (x == self.end).long().cumsum(dim=1)
-        return (ended == 0) | ((ended == 1) & (x == self.end))
+        if self.packed:
+            return x != self.pad
+        over = (x == self.end) | (x == self.pad)
+        overs = over.long().cumsum(dim=1)
+        return (overs == 0) | ((overs == 1) & (x == self.end))
 
     def flat(self, x: Tensor) -> Tensor:
-        """(n, length * tokens) float32, one-hot."""
-        return F.one_hot(x, self.tokens).flatten(1).float()
+        """(n, d) float32: one-hot where that is small, else which runs of tokens there are.
+
+        Long texts are alike if they hold the same runs, wherever these stand: the square roots of
+        the counts of runs of 1 to 3 tokens, hashed into `BUCKETS` (Weinberger et al., 2009), as
+        vectors of length 1.
+        """
+        if self.length * self.tokens <= MOST_ONE_HOT:
+            return F.one_hot(x, self.tokens).flatten(1).float()
+        counted = self.mask(x)
+        counts = x.new_zeros(len(x), BUCKETS, dtype=torch.float32)
+        key, ones = x, counted
+        for order in range(RUN):
+            if order:
+                key = key[:, :-1] * HASH + x[:, order:] + order
+                ones = ones[:, :-1] & counted[:, order:]
+            bucket = (key * HASH >> 20) % BUCKETS
+            counts.scatter_add_(1, bucket, ones.float())
+        return F.normalize(counts.sqrt(), dim=1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -336,7 +336,7 @@ class _Logistics:
 def _inverse(masses: Tensor, points: Tensor, temperature: float) -> Tensor:
     """masses (n, K), points (n,) in (0, 1) -> (n,) classes by the inverse distribution."""
     if temperature != 1.0:
-        masses = (masses / masses.amax(dim=1, keepdim=True)).pow(1.0 / temperature)
+        masses = (masses / masses.amax(dim=1, keepdim=True)).pow(1.0 / max(temperature, 1e-6))
     cumulative = masses.cumsum(dim=1)
     return torch.searchsorted(cumulative, points[:, None] * cumulative[:, -1:])[:, 0]
 

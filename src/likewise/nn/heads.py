@@ -4,7 +4,7 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def logistic_log_mass(
@@ -44,3 +44,10 @@ def gaussian_log_density(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
     """log density of x under a normal distribution, elementwise, in nats."""
     z = (x - mean) * torch.exp(-log_scale)
     return -0.5 * z.square() - log_scale - 0.5 * math.log(2 * math.pi)
+
+
+class Head(nn.Linear):
+    """Logits out of a network's last layer; an optimizer steps it as it does embeddings."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, bias=False)

@@ -130,20 +130,20 @@ class ColumnWindow:
 class SequenceWindow:
     """Tokens and the length are drawn anew with chance `noise`; longer than the record is uniform.
 
-    Padding is drawn before the end only if some record has it there.
+    So is whether a sequence is closed by its end, if some record shorter than t is not.
 
     Args:
         space: of t places.
-        records: all of them (m, t), to see whether padding stands before an end.
-        noise: chance that a token, or the length, is drawn anew.
+        records: all of them (m, t), to see whether one is left open.
+        noise: chance that a token, the length or the closing is drawn anew.
     """
 
     def __init__(self, space: Sequence, records: Tensor, noise: float) -> None:
         self.space, self.noise = space, noise
         tokens = torch.arange(space.tokens, device=records.device)
-        padded = bool((self._body(records, space.end) == space.pad).any())
-        outside = (tokens == space.end) | ((tokens == space.pad) & (not padded))
-        self.free = tokens[~outside]
+        self.free = tokens[(tokens != space.end) & (tokens != space.pad)]
+        short = self._length(records) < space.length
+        self.open = bool((short & ~self._closed(records)).any())
 
     def log_pairs(self, x: Tensor, r: Tensor) -> Tensor:
         """(n, m) log mass of each x in the window of each r."""
@@ -162,7 +162,16 @@ class SequenceWindow:
             math.log(self.noise / (places + 1)),
         )
         possible = torch.isin(body, torch.cat([self.free, self.free.new_tensor([-1])])).all(dim=1)
-        return torch.where(possible[:, None], tokens + lengths, -torch.inf)
+        known = torch.where(possible[:, None], tokens + lengths, -torch.inf)
+        return known + torch.where(mine < places, self._log_closing(x, r), 0.0)
+
+    def _log_closing(self, x: Tensor, r: Tensor) -> Tensor:
+        """(n, m) log chance that x is closed, or left open, as it is."""
+        mine = self._closed(x)[:, None]
+        if not self.open:
+            return torch.where(mine, 0.0, -torch.inf).double()
+        same = mine == self._closed(r)[None]
+        return torch.where(same, math.log(1 - self.noise / 2), math.log(self.noise / 2)).double()
 
     def draw(self, r: Tensor, rng: Draws) -> Tensor:
         """One outcome for each record."""
@@ -175,14 +184,27 @@ class SequenceWindow:
         token = self.free[(rng.uniform(n, places).to(r.device).double() * len(self.free)).long()]
         at = torch.arange(places, device=r.device)
         x = torch.where(anew | (at >= length[:, None]), token, r)
-        x = torch.where(at == length_now[:, None], self.space.end, x)
+        closed = torch.ones_like(length, dtype=torch.bool)
+        if self.open:  # a record of full length says nothing of an end
+            other = rng.uniform(n).to(r.device) < self.noise / 2
+            closed = self._closed(r) ^ other
+        last = torch.where(closed, self.space.end, self.space.pad)
+        x = torch.where(at == length_now[:, None], last[:, None], x)
         return torch.where(at > length_now[:, None], self.space.pad, x)
 
     def _length(self, x: Tensor) -> Tensor:
-        """(n,) how many tokens stand before the end."""
-        return ((x == self.space.end).long().cumsum(dim=1) == 0).sum(dim=1)
+        """(n,) how many tokens stand before the end, or before the padding."""
+        return self._before(x).sum(dim=1)
+
+    def _closed(self, x: Tensor) -> Tensor:
+        """(n,) bool: whether there is an end."""
+        return (x == self.space.end).any(dim=1)
+
+    def _before(self, x: Tensor) -> Tensor:
+        """(n, t) bool: the places before the end or the padding."""
+        over = (x == self.space.end) | (x == self.space.pad)
+        return over.long().cumsum(dim=1) == 0
 
     def _body(self, x: Tensor, filling: int) -> Tensor:
         """(n, t): x with a filling from its end on."""
-        before = (x == self.space.end).long().cumsum(dim=1) == 0
-        return torch.where(before, x, filling)
+        return torch.where(self._before(x), x, filling)

@@ -30,6 +30,7 @@ from likewise.train import ranks
 from likewise.train.arithmetic import Arithmetic
 from likewise.train.average import Average
 from likewise.train.job import Checked, Job, Outcome, Progress
+from likewise.train.optimizer import optimizers, set_rate
 from likewise.train.schedule import rate
 from likewise.train.watchdog import Action, Watchdog
 
@@ -191,10 +192,10 @@ class Trainer:
         self.losses[part] = value
         self.notes.update(notes)
         if action == "go":
-            optimizer = self.optimizers[part]
-            for group in optimizer.param_groups:
-                group["lr"] = rate(settings, self.step / self.steps) * self.watchdog.factor
-            optimizer.step()
+            pace = rate(settings, self.step / self.steps) * self.watchdog.factor
+            for optimizer in self.optimizers[part]:
+                set_rate(optimizer, settings, pace)
+                optimizer.step()
             self.taken += 1
         return action, sentence
 
@@ -294,24 +295,24 @@ class Trainer:
 
     def _make_optimizers(self) -> None:
         self.optimizers = {
-            name: torch.optim.AdamW(
-                parameters,
-                lr=self.settings[name].learning_rate,
-                betas=(self.settings[name].beta1, self.settings[name].beta2),
-                weight_decay=self.settings[name].weight_decay,
-                fused=True,
-            )
-            for name, parameters in self.parameters.items()
-            if parameters
+            name: optimizers(part, self.settings[name])
+            for name, part in self.trainable.parts().items()
         }
+
+    def memory(self, part: str, parameter: nn.Parameter) -> dict[str, Tensor]:
+        """What the optimizer of a parameter remembers of it."""
+        for optimizer in self.optimizers[part]:
+            if any(parameter is p for group in optimizer.param_groups for p in group["params"]):
+                return optimizer.state[parameter]
+        raise KeyError(part)
 
     def _snapshot(self) -> None:
         """Take hold of all that the rest of the training depends on; write it if asked to."""
         tensors = {f"now.{k}": v.detach().clone() for k, v in self.module.state_dict().items()}
         tensors |= {f"average.{i}": v.clone() for i, v in enumerate(self.average.values)}
-        for part, optimizer in self.optimizers.items():
-            for index, parameter in enumerate(self.parameters[part]):
-                for key, value in optimizer.state.get(parameter, {}).items():
+        for part, parameters in self.parameters.items():
+            for index, parameter in enumerate(parameters):
+                for key, value in self.memory(part, parameter).items():
                     tensors[f"optimizer.{part}.{index}.{key}"] = value.detach().clone()
         if self.best is not None:
             tensors |= {f"best.{name}": value for name, value in self.best[2].items()}
@@ -343,7 +344,7 @@ class Trainer:
                 own = tensor.clone().to(parameter.device)
             else:  # laid out as the parameter is
                 own = torch.empty_like(parameter).copy_(tensor)
-            self.optimizers[part].state[parameter][key] = own
+            self.memory(part, parameter)[key] = own
         if keep_watchdog:
             return
         self.taken = facts["step"]

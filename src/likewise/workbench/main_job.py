@@ -76,10 +76,17 @@ def families_for(
         if isinstance(view, str):
             if wanted and name in wanted:
                 raise DataError(f"{name} cannot learn this data: {view}.")
-            skipped[name] = view
+            if _of_this_kind(prepared, name):
+                skipped[name] = view
         else:
             able.append(name)
     return sorted(able, key=lambda name: (not _counting(name), _order(name))), skipped
+
+
+def _of_this_kind(prepared: Prepared, name: str) -> bool:
+    """Whether a family learns this kind of data at all; of others nobody expects it."""
+    kinds_seen = {type(space) for space in prepared.domain.views()}
+    return bool(kinds_seen & set(kinds(name)[0].claims.density))
 
 
 def _order(name: str) -> tuple[int, str]:

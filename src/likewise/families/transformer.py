@@ -1,0 +1,345 @@
+"""A decoder-only transformer over sequences: each token from those before it.
+
+Vaswani et al., "Attention is all you need", 2017, as Radford et al. made it a language model
+(2019), with the parts that later work settled on; each is a setting that names its source.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias, cast, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from likewise.core.condition import Batch, Conditions, Grid, Labels, Tokens, Vector, drop
+from likewise.core.config import Optimizer, setting
+from likewise.core.contract import Claims, Controls, Family, Loss, Size, Step
+from likewise.core.rng import Draws
+from likewise.core.space import Sequence, Space
+from likewise.nn.attention import (
+    Attention,
+    Block,
+    Cache,
+    FeedForward,
+    Norm,
+    Places,
+    Rotary,
+    Shape,
+    visible,
+)
+from likewise.nn.condition import Embed
+from likewise.nn.decoding import filled, generate
+from likewise.nn.heads import Head
+from likewise.nn.runs import Runs
+from likewise.nn.tokens import Reading, cut, documents, prefixes, reading, texts
+
+ROOM = 2**22  # logits that are held at once when a likelihood is asked
+ROOMY = 64  # places that a cache has to spare
+DROPPED = 0.1  # of rows, whose labels and the like the model does not see
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of `Transformer`."""
+
+    width: int = setting(256, "of the residual stream", low=8, high=8192, scale="log")
+    depth: int = setting(4, "how many blocks", low=1, high=128)
+    heads: int = setting(4, "of the queries", low=1, high=128)
+    groups: int = setting(4, "heads of keys and values; fewer: GQA (2023)", low=1, high=128)
+    hidden: int = setting(704, "of the feed-forward layers", low=8, high=32768, scale="log")
+    feed: str = setting(
+        "swiglu",
+        "SwiGLU (2020), squared ReLU (2021) or the GELU of GPT-2",
+        choices=("swiglu", "relu2", "gelu"),
+    )
+    normed: bool = setting(True, "RMS norm of queries and keys (2020)")
+    norms: str = setting("rms", "RMS (2019) or layer norm (2016)", choices=("rms", "layer"))
+    epsilon: float = setting(1e-6, "of the norms", low=1e-12, high=1e-2, scale="log")
+    biased: bool = setting(False, "biases of linear layers")
+    places: str = setting(
+        "rotary", "rotary (2021) or learned, as of GPT-2", choices=("rotary", "learned")
+    )
+    tied: bool = setting(False, "one matrix for embedding and head (Press and Wolf, 2017)")
+    base: float = setting(10_000.0, "of the rotary angles (2021)", low=10.0, high=1e8, scale="log")
+    window: int | None = setting(None, "places that a place sees (2020); none: all", low=1)
+    runs: int = setting(0, "longest hashed run of tokens that is embedded; 0: none", low=0, high=8)
+    buckets: int = setting(8192, "rows of the table of each length of run", low=1, high=2**24)
+    dropout: float = setting(0.0, "share of what a block adds", low=0.0, high=0.9)
+    checkpointed: bool = setting(False, "compute blocks again going back, to save memory")
+    batch: int = setting(32, "rows a step", low=1, high=65536)
+    ema: float = setting(0.99, "decay of the parameter average", low=0.0, high=0.99999)
+    optimizer: Optimizer = setting(
+        Optimizer(
+            learning_rate=3e-3, matrices=0.02, beta2=0.95, schedule="linear", weight_decay=0.01
+        ),
+        "of the family",
+    )
+
+
+Settings: TypeAlias = Config  # the class below has an attribute of that name
+
+
+@final
+class Transformer(Family[Config]):
+    """Causal attention over what stands before; exact log-likelihood, any prompt.
+
+    Example:
+        >>> space = Sequence(length=8, tokens=5, end=3, pad=4)
+        >>> model = Transformer(Transformer.preset("xs", space, ()), space)
+        >>> model.sample(2, rng=Draws(0)).shape
+        torch.Size([2, 8])
+    """
+
+    claims: ClassVar[Claims] = Claims(
+        density={Sequence: "exact"},
+        conditions=(Tokens, Labels, Vector, Grid),
+        per_example=True,
+        controls=frozenset({"temperature", "top_k", "top_p", "min_p", "repetition"}),
+        packs=True,
+    )
+    Config = Config
+
+    def __init__(self, config: Settings, space: Space, conditions: Conditions = ()) -> None:
+        super().__init__(config, space, conditions)
+        self.space: Sequence
+        self.shape = Shape(
+            width=config.width,
+            heads=config.heads,
+            groups=config.groups,
+            hidden=config.hidden,
+            feed=config.feed,
+            normed=config.normed,
+            norms=config.norms,
+            epsilon=config.epsilon,
+            biased=config.biased,
+            base=config.base if config.places == "rotary" else None,
+            window=config.window,
+            dropout=config.dropout,
+        )
+        vocabulary = self.space.tokens
+        self.table = nn.Embedding(vocabulary, config.width)
+        self.runs = Runs(config.runs, config.buckets, config.width) if config.runs > 1 else None
+        told = texts(conditions)
+        self.steers = tuple(c for c in conditions if c not in told)
+        self.embed = Embed(self.steers, config.width)
+        self.blocks = nn.ModuleList(Block(self.shape) for _ in range(config.depth))
+        self.norm = Norm(config.width, config.norms, config.epsilon)
+        self.head = Head(config.width, vocabulary)
+        most = self.space.length + 1
+        self.rotary = Rotary(self.shape.size, most, self.shape.base)
+        self.places = nn.Embedding(most, config.width) if config.places == "learned" else None
+        self._start()
+
+    def _start(self) -> None:
+        """Small normal weights, silent residual branches (Radford et al., 2019)."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=module.in_features**-0.5)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.normal_(self.table.weight, std=0.5)
+        if self.places is not None:
+            nn.init.normal_(self.places.weight, std=0.02)
+        for module in self.modules():
+            if isinstance(module, (Attention, FeedForward)):
+                nn.init.zeros_(module.outward.weight)
+        nn.init.normal_(self.head.weight, std=1e-3)
+        if self.config.tied:
+            nn.init.normal_(self.table.weight, std=0.02)
+            self.head.weight = self.table.weight
+
+    @classmethod
+    def preset(cls, size: Size, space: Space, conditions: Conditions) -> Settings:
+        """From 0.1 million parameters ("xs") to 20 ("l"), without the table."""
+        width, depth = {"xs": (64, 2), "s": (192, 4), "m": (256, 6), "l": (512, 8)}[size]
+        length = space.length if isinstance(space, Sequence) else 1
+        heads = max(1, width // 64)
+        return Config(
+            width=width,
+            depth=depth,
+            heads=heads,
+            groups=heads,
+            hidden=_hidden(width),
+            batch=max(8, min(512, 8192 // length)),
+        )
+
+    # -- training and density -------------------------------------------------------------
+
+    def losses(self, x: Tensor, c: Batch, *, step: Step) -> Iterator[Loss]:
+        """The mean over tokens of -log p(token), one number a row."""
+        dropped = {**c, **drop({s.name: c[s.name] for s in self.steers}, DROPPED, step.rng)}
+        read = reading(self.space, self.conditions, x, dropped)
+        nats = self._nats(read, dropped)
+        # each row's share of the batch's tokens, so that the mean over rows is that over tokens
+        yield Loss("model", nats.sum(dim=1) * len(x) / read.scored.sum().clamp(min=1))
+
+    def log_prob(
+        self, x: Tensor, c: Batch | None = None, *, rng: Draws | None = None, draws: int = 1
+    ) -> Tensor:
+        """(n,) nats, exact: the sum over the tokens of x that count."""
+        rows = max(1, ROOM // (self.space.tokens * (self.space.length + 1)))
+        parts = []
+        for first in range(0, len(x), rows):
+            some = slice(first, first + rows)
+            told = {name: (v[some], p[some]) for name, (v, p) in (c or {}).items()}
+            read = reading(self.space, self.conditions, x[some], told)
+            parts.append(-self._nats(read, told).sum(dim=1))
+        return torch.cat(parts)
+
+    def _nats(self, read: Reading, c: Batch | None) -> Tensor:
+        """-log p of each token that counts, 0 elsewhere: (n, w)."""
+        logits = self.logits(read.inputs, c)
+        flat, targets = logits.flatten(0, 1).float(), read.targets.flatten()  # (n, w) -> (n * w,)
+        nats = F.cross_entropy(flat, targets, reduction="none")
+        return torch.where(read.scored, nats.view_as(read.targets), 0.0)
+
+    def logits(self, inputs: Tensor, c: Batch | None = None) -> Tensor:
+        """(n, w, tokens) of what follows each of the inputs (n, w); padding never does."""
+        x = self._embedded(inputs, c)
+        angles = self.rotary.at(slice(inputs.shape[1]))
+        mask = self._mask(inputs)
+        for block in self.blocks:
+            if self.config.checkpointed and self.training:
+                x = checkpoint(block, x, angles, mask, use_reentrant=False)
+            else:
+                x = block(x, angles, mask)
+        return self._told(x)
+
+    def _embedded(self, inputs: Tensor, c: Batch | None) -> Tensor:
+        """(n, w, d)."""
+        x = self.table(inputs)
+        if self.runs is not None:
+            x = x + self.runs(inputs, self.space.end, self.space.pad)
+        if self.places is not None:
+            x = x + self.places.weight[: inputs.shape[1]]
+        if self.steers:
+            x = x + self.embed(c, len(inputs), self.device)[:, None]
+        return x
+
+    def _mask(self, inputs: Tensor) -> Tensor | None:
+        """Who sees whom; None where all see all before them."""
+        w = inputs.shape[1]
+        near = self.config.window if (self.config.window or w) < w else None
+        apart = self.space.packed and bool((inputs[:, 1:] == self.space.end).any())
+        if near is None and not apart:
+            return None
+        place = torch.arange(w, device=inputs.device)
+        mask = visible(place[None], place, near)  # (1, 1, w, w)
+        if apart:
+            number = documents(inputs, self.space.end)
+            mask = mask & (number[:, None, :, None] == number[:, None, None, :])
+        return mask
+
+    def _told(self, x: Tensor) -> Tensor:
+        """Logits of places (..., d)."""
+        logits = self.head(self.norm(x))
+        logits[..., self.space.pad] = -torch.inf
+        return logits
+
+    # -- sampling -------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def sample(
+        self, n: int, c: Batch | None = None, *, rng: Draws, controls: Controls = Controls()
+    ) -> Tensor:
+        """(n, length) rows that continue their prompts, until their end."""
+        space = self.space
+        rows, lengths = prefixes(space, self.conditions, c, n, self.device)
+        rows, lengths = cut(rows, lengths, torch.full_like(lengths, space.length))
+        stream = generate(
+            self.reader(c, n),
+            rows,
+            lengths,
+            most=(space.length + 1 - lengths).clamp(max=space.length),
+            end=space.end,
+            rng=rng,
+            controls=controls,
+        )
+        return filled(n, space.length, space.pad, stream, self.device)
+
+    def reader(self, c: Batch | None, n: int) -> "CachedReader":
+        """What reads n rows and keeps the keys and values of what it has read."""
+        return CachedReader(self, c, n)
+
+
+class CachedReader:
+    """Reads rows with a cache of keys and values; see `likewise.nn.decoding.Reader`.
+
+    Args:
+        model: a transformer.
+        c: conditions of the rows; texts among them are no concern of it.
+        n: how many rows.
+    """
+
+    def __init__(self, model: Transformer, c: Batch | None, n: int) -> None:
+        self.model = model
+        steered = bool(model.steers)
+        self.told = model.embed(c, n, model.device)[:, None] if steered else None
+        self.cache: Cache
+        self.before: Tensor | None = None
+
+    @torch.no_grad()
+    def begin(self, rows: Tensor, lengths: Tensor) -> Tensor:
+        """Logits (n, tokens) after rows (n, p), filled up on the right."""
+        model, (n, w) = self.model, rows.shape
+        room = min(w + ROOMY, model.space.length + 1)
+        like = model.table.weight
+        self.cache = Cache.empty(len(model.blocks), n, model.shape, max(room, w), like)
+        x = self._read(rows)
+        self.cache.advance(lengths.cpu())
+        if model.runs is not None:
+            size = model.runs.longest - 1
+            filled_up = F.pad(rows, (size, 0), value=model.space.pad)
+            place = torch.arange(size, device=rows.device) + lengths.to(rows.device)[:, None]
+            self.before = filled_up.gather(1, place)
+        last = (lengths.to(rows.device) - 1)[:, None, None].expand(n, 1, x.shape[2])
+        return model._told(x.gather(1, last)[:, 0])
+
+    @torch.no_grad()
+    def step(self, tokens: Tensor) -> Tensor:
+        """Logits (n, tokens) after one more token of each row."""
+        x = self._read(tokens[:, None])
+        self.cache.advance()
+        if self.before is not None:
+            self.before = torch.cat([self.before[:, 1:], tokens[:, None]], dim=1)
+        return self.model._told(x[:, 0])
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows alone."""
+        self.cache = self.cache.keep(rows.cpu())
+        place = rows.to(self.model.device)
+        self.told = None if self.told is None else self.told[place]
+        self.before = None if self.before is None else self.before[place]
+
+    def join(self, other: "CachedReader") -> None:
+        """Go on with the rows of another reader too."""
+        self.cache = self.cache.join(other.cache)
+        if self.told is not None and other.told is not None:
+            self.told = torch.cat([self.told, other.told])
+        if self.before is not None and other.before is not None:
+            self.before = torch.cat([self.before, other.before])
+
+    def _read(self, inputs: Tensor) -> Tensor:
+        """Put inputs (n, w) into the cache: (n, w, d) of the last block."""
+        model = self.model
+        at = Places(self.cache, inputs.shape[1], model.config.window)
+        self.cache.reach(at.until)
+        x = model.table(inputs)
+        if model.runs is not None:
+            x = x + model.runs(inputs, model.space.end, model.space.pad, self.before)
+        if model.places is not None:
+            x = x + model.places(at.place)
+        if self.told is not None:
+            x = x + self.told
+        angles = at.angles(model.rotary)
+        for number, block in enumerate(model.blocks):
+            keys, values = self.cache.keys[number], self.cache.values[number]
+            x = cast(Block, block).read(x, angles, keys, values, at)
+        return x
+
+
+def _hidden(width: int) -> int:
+    """Eight thirds of the width, in multiples of 32: SwiGLU with as many weights as 4 times."""
+    return 32 * round(width * 8 / 3 / 32)

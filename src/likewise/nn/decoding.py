@@ -1,0 +1,232 @@
+"""Choosing tokens one after another: what every left-to-right family of sequences shares.
+
+A family gives a `Reader`, which reads tokens and says what comes next; what is chosen of it, when
+a row is over and how rows are sent on as they grow is here, and the same for all.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from likewise.core.contract import Controls
+from likewise.core.rng import Draws
+
+
+class Reader(Protocol):
+    """Reads rows of tokens and says what comes next."""
+
+    def begin(self, rows: Tensor, lengths: Tensor) -> Tensor:
+        """The logits (n, tokens) after rows (n, p), filled up on the right; lengths (n,)."""
+        ...
+
+    def step(self, tokens: Tensor) -> Tensor:
+        """The logits (n, tokens) after one more token of each row (n,)."""
+        ...
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows (m,) int64 alone; a row may be asked for twice."""
+        ...
+
+
+class Chosen(NamedTuple):
+    """One token for each row that is still open.
+
+    Attributes:
+        rows: (m,) the numbers of the rows.
+        tokens: (m,) int64.
+        log_probs: (m,) nats, of the family's own distribution.
+    """
+
+    rows: Tensor
+    tokens: Tensor
+    log_probs: Tensor
+
+
+Limit = Callable[[Tensor, Tensor], Tensor]
+"""(numbers of the rows (m,), logits (m, tokens)) -> the logits with what may not be at -inf."""
+
+
+def generate(
+    reader: Reader,
+    rows: Tensor,
+    lengths: Tensor,
+    *,
+    most: Tensor,
+    end: int,
+    rng: Draws,
+    controls: Controls = Controls(),
+    limit: Limit | None = None,
+) -> Iterator[Chosen]:
+    """Tokens that continue rows, one for each open row at a time.
+
+    A row is over with its `end`, or when it has its `most` new tokens. A consumer that closes a
+    row earlier sends its number: `chosen = stream.send(rows that are over)`.
+
+    Args:
+        reader: has read nothing yet.
+        rows: (n, p) int64 what is continued, filled up on the right.
+        lengths: (n,) of them, 1 at least.
+        most: (n,) new tokens at most.
+        end: the token that closes a row.
+        rng: row i draws as its sample i.
+        controls: temperature and the like.
+        limit: further logits that may not be chosen, or None.
+    """
+    n = len(rows)
+    points = rng.uniform(n, max(1, int(most.max()))).to(rows.device).double()
+    seen = Seen(rows, lengths) if controls.repetition != 1.0 else None
+    open_rows = torch.arange(n, device=rows.device)
+    logits = reader.begin(rows, lengths)
+    count = 0
+    while len(open_rows):
+        if seen is not None:
+            logits = seen.lowered(logits, controls.repetition)
+        if limit is not None:
+            logits = limit(open_rows, logits)
+        tokens = choose(logits, controls, points[open_rows, count])
+        log_probs = logits.float().log_softmax(dim=-1).gather(1, tokens[:, None])[:, 0]
+        closed = yield Chosen(open_rows, tokens, log_probs)
+        count += 1
+        going = (tokens != end) & (most[open_rows] > count)
+        if closed is not None:
+            going &= ~torch.isin(open_rows, closed.to(open_rows.device))
+        if not bool(going.all()):
+            left = torch.nonzero(going)[:, 0]
+            open_rows, tokens = open_rows[left], tokens[left]
+            if not len(left):
+                return
+            reader.keep(left)
+            if seen is not None:
+                seen.keep(left)
+        if seen is not None:
+            seen.add(tokens)
+        logits = reader.step(tokens)
+
+
+def choose(logits: Tensor, controls: Controls, points: Tensor) -> Tensor:
+    """One token for each row: logits (n, K), points (n,) in (0, 1) -> (n,) int64.
+
+    The inverse of the distribution, so that equal points give equal tokens.
+    """
+    if controls.temperature == 0.0:
+        return logits.argmax(dim=-1)
+    masses = filtered(logits, controls).double().softmax(dim=-1).cumsum(dim=-1)
+    chosen = torch.searchsorted(masses, points[:, None] * masses[:, -1:], right=True)[:, 0]
+    return chosen.clamp_(max=logits.shape[-1] - 1)
+
+
+def filtered(logits: Tensor, controls: Controls) -> Tensor:
+    """Logits (n, K) at a temperature, those of tokens that are not drawn from at -inf."""
+    if controls.temperature != 1.0:
+        logits = logits / controls.temperature
+    if controls.top_k is not None and controls.top_k < logits.shape[-1]:
+        least = logits.topk(controls.top_k, dim=-1).values[:, -1:]
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    if controls.top_p < 1.0:
+        ordered, order = logits.sort(dim=-1, descending=True)
+        masses = ordered.softmax(dim=-1)
+        before = masses.cumsum(dim=-1) - masses  # of all that are likelier
+        rare = before >= controls.top_p
+        logits = logits.masked_fill(rare.scatter(1, order, rare), -torch.inf)
+    if controls.min_p > 0.0:
+        masses = logits.softmax(dim=-1)
+        least = controls.min_p * masses.amax(dim=-1, keepdim=True)
+        logits = logits.masked_fill(masses < least, -torch.inf)
+    return logits
+
+
+class Seen:
+    """Which tokens stood before in each row: a repetition penalty lowers them.
+
+    Args:
+        rows: (n, p) int64 what was read, filled up on the right.
+        lengths: (n,) of them.
+    """
+
+    def __init__(self, rows: Tensor, lengths: Tensor) -> None:
+        self.rows = [row[:size].tolist() for row, size in zip(rows, lengths.tolist(), strict=True)]
+
+    def lowered(self, logits: Tensor, penalty: float) -> Tensor:
+        """Logits of tokens that stood before, divided by the penalty, or times it below 0."""
+        before = torch.zeros_like(logits, dtype=torch.bool)
+        for mark, row in zip(before, self.rows, strict=True):
+            mark[row] = True
+        lower = torch.where(logits > 0, logits / penalty, logits * penalty)
+        return torch.where(before, lower, logits)
+
+    def add(self, tokens: Tensor) -> None:
+        """One more token of each row."""
+        for row, token in zip(self.rows, tokens.tolist(), strict=True):
+            row.append(token)
+
+    def keep(self, rows: Tensor) -> None:
+        """Some of the rows alone."""
+        self.rows = [list(self.rows[row]) for row in rows.tolist()]
+
+
+def filled(
+    n: int, length: int, pad: int, stream: Iterator[Chosen], device: torch.device
+) -> Tensor:
+    """What a stream chooses, as rows (n, length) filled up with padding."""
+    x = torch.full((n, length), pad, device=device)
+    for place, chosen in enumerate(stream):
+        x[chosen.rows, place] = chosen.tokens
+    return x
+
+
+def beams(
+    reader: Reader, row: Tensor, *, width: int, most: int, end: int, power: float = 1.0
+) -> list[tuple[list[int], float]]:
+    """The likeliest continuations of one row by beam search, best first: (tokens, nats).
+
+    Args:
+        reader: has read nothing yet.
+        row: (p,) int64.
+        width: how many beams; as many are given back at most.
+        most: new tokens at most.
+        end: the token that closes a row; it is part of what is given back.
+        power: of the length by which a log-probability is divided to compare beams (Wu et al.,
+            "Google's neural machine translation system", 2016, without its constant).
+    """
+    logits = reader.begin(row[None], torch.tensor([len(row)]))
+    alive: list[tuple[list[int], float]] = [([], 0.0)]
+    over: list[tuple[list[int], float]] = []
+    for _ in range(most):
+        log_probs = F.log_softmax(logits.double(), dim=-1).cpu()
+        total = (
+            log_probs + torch.tensor([score for _, score in alive], dtype=torch.float64)[:, None]
+        )
+        values, places = total.flatten().topk(min(2 * width, total.numel()))
+        grown: list[tuple[list[int], float]] = []
+        parents: list[int] = []
+        for value, place in zip(values.tolist(), places.tolist(), strict=True):
+            parent, token = divmod(place, total.shape[1])
+            beam = ([*alive[parent][0], token], value)
+            if token == end:
+                over.append(beam)
+            elif len(grown) < width and value > -torch.inf:
+                grown.append(beam)
+                parents.append(parent)
+        over = sorted(over, key=lambda beam: -beam[1] / len(beam[0]) ** power)[:width]
+        alive = grown
+        if not alive or (len(over) == width and _settled(alive, over, most, power)):
+            break
+        reader.keep(torch.tensor(parents))
+        logits = reader.step(torch.tensor([beam[0][-1] for beam in alive], device=row.device))
+    found = [*over, *alive] if len(over) < width else over
+    return sorted(found, key=lambda beam: -beam[1] / len(beam[0]) ** power)[:width]
+
+
+def _settled(
+    alive: list[tuple[list[int], float]],
+    over: list[tuple[list[int], float]],
+    most: int,
+    power: float,
+) -> bool:
+    """Whether no open beam can still overtake the closed ones: its log-probability only falls."""
+    best = max(score for _, score in alive) / most**power
+    tokens, score = over[-1]
+    return best <= score / len(tokens) ** power

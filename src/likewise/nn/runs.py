@@ -1,0 +1,44 @@
+"""Runs of tokens as vectors, looked up by hash: what a place knows of the tokens just before it.
+
+After the hashed n-gram embeddings of Pagnoni et al., "Byte latent transformer", 2024: a table for
+each length of run, so that a network of few layers need not spend them on finding short patterns.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from likewise.nn.tokens import documents
+
+HASH = 0x9E3779B1  # Knuth's multiplicative hash
+
+
+class Runs(nn.Module):
+    """The sum of the vectors of the runs of 2 to `longest` tokens that end at each place.
+
+    Args:
+        longest: run of tokens.
+        buckets: rows of each table; runs that meet in one share their vector.
+        width: of a vector.
+    """
+
+    def __init__(self, longest: int, buckets: int, width: int) -> None:
+        super().__init__()
+        self.longest = longest
+        self.buckets = buckets
+        self.table = nn.Embedding((longest - 1) * buckets, width)  # one block of rows a length
+        nn.init.zeros_(self.table.weight)
+
+    def forward(self, inputs: Tensor, end: int, pad: int, before: Tensor | None = None) -> Tensor:
+        """(n, w) -> (n, w, width); `before` (n, longest - 1) are the inputs before these."""
+        n, w = inputs.shape
+        if before is None:
+            before = inputs.new_full((n, self.longest - 1), pad)
+        whole = torch.cat([before, inputs], dim=1)
+        number = documents(whole, end)
+        key, total = inputs * HASH, torch.zeros(n, w, 1, device=inputs.device)
+        for back in range(1, self.longest):
+            place = slice(self.longest - 1 - back, self.longest - 1 - back + w)
+            same = number[:, place] == number[:, self.longest - 1 :]
+            key = (key ^ torch.where(same, whole[:, place] + 1, 0)) * HASH & 0xFFFFFFFFFF
+            total = total + self.table((back - 1) * self.buckets + (key >> 12) % self.buckets)
+        return total

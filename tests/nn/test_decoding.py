@@ -1,0 +1,149 @@
+"""Choosing tokens: filters against plain definitions, streams, beams against all continuations."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from likewise.core.contract import Controls
+from likewise.core.rng import Draws
+from likewise.nn.decoding import Seen, beams, choose, filled, filtered, generate
+
+END = 3
+
+
+class Table:
+    """A reader whose next token depends on the last one alone."""
+
+    def __init__(self, table):
+        self.table = table
+
+    def begin(self, rows, lengths):
+        last = rows.gather(1, lengths[:, None] - 1)[:, 0]
+        return self.step(last)
+
+    def step(self, tokens):
+        self.last = tokens
+        return self.table[tokens]
+
+    def keep(self, rows):
+        self.last = self.last[rows]
+
+
+@pytest.fixture
+def table():
+    return torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
+
+
+LOGITS = torch.tensor([[2.0, 1.0, 0.0, -1.0], [0.0, 0.0, 5.0, 0.1]])
+
+
+def allowed(controls):
+    return [row.nonzero()[:, 0].tolist() for row in torch.isfinite(filtered(LOGITS, controls))]
+
+
+def test_filters_keep_what_their_definitions_say():
+    assert allowed(Controls(top_k=2)) == [[0, 1], [2, 3]]
+    assert allowed(Controls(top_p=0.5)) == [[0], [2]]
+    assert allowed(Controls(top_p=0.9)) == [[0, 1, 2], [2]]
+    assert allowed(Controls(min_p=0.3)) == [[0, 1], [2]]
+    assert allowed(Controls()) == [[0, 1, 2, 3]] * 2
+
+
+def test_temperature_scales_the_logits():
+    assert torch.equal(filtered(LOGITS, Controls(temperature=0.5)), LOGITS * 2)
+
+
+def test_choosing_is_the_inverse_of_the_distribution():
+    points = (torch.arange(1000).double() + 0.5) / 1000
+    drawn = choose(LOGITS[:1].expand(1000, 4), Controls(), points)
+    shares = torch.bincount(drawn, minlength=4) / 1000
+    assert torch.allclose(shares, LOGITS[0].softmax(dim=0), atol=2e-3)
+    assert choose(LOGITS, Controls(temperature=0.0), points[:2]).tolist() == [0, 2]
+
+
+def test_a_token_of_no_mass_is_never_chosen():
+    logits = torch.tensor([[-torch.inf, 0.0, -torch.inf]]).expand(3, 3)
+    points = torch.tensor([1e-12, 0.5, 1 - 1e-12], dtype=torch.float64)
+    assert choose(logits, Controls(), points).tolist() == [1, 1, 1]
+
+
+def test_repetition_lowers_what_stood_before():
+    seen = Seen(torch.tensor([[0, 3], [1, 0]]), torch.tensor([2, 1]))
+    seen.add(torch.tensor([1, 2]))
+    lower = seen.lowered(LOGITS, 2.0)
+    assert lower[0].tolist() == pytest.approx([1.0, 0.5, 0.0, -2.0])
+    assert lower[1].tolist() == pytest.approx([0.0, 0.0, 2.5, 0.1])
+
+
+def test_rows_end_with_their_end_or_at_their_most(table):
+    rows, most = torch.tensor([[0], [1], [2]]), torch.tensor([2, 9, 5])
+    ones = torch.ones(3, dtype=torch.int64)
+    stream = generate(Table(table), rows, ones, most=most, end=END, rng=Draws(0))
+    x = filled(3, 9, 9, stream, torch.device("cpu"))
+    for row, limit in zip(x.tolist(), most.tolist(), strict=True):
+        made = [token for token in row if token != 9]
+        assert len(made) == limit or made[-1] == END
+        assert END not in made[:-1]
+        assert row == made + [9] * (9 - len(made))
+
+
+def test_a_row_is_the_same_in_any_batch(table):
+    ones = torch.ones(3, dtype=torch.int64)
+    rows = torch.tensor([[0], [1], [2]])
+
+    def run(some, rng):
+        n = len(rows[some])
+        stream = generate(
+            Table(table), rows[some], ones[some], most=ones[some] * 8, end=END, rng=rng
+        )
+        return filled(n, 8, 9, stream, torch.device("cpu"))
+
+    whole = run(slice(3), Draws(5))
+    assert torch.equal(whole[1:], run(slice(1, 3), Draws(5, start=1)))
+
+
+def test_rows_closed_by_the_consumer_are_not_sent_on(table):
+    ones = torch.ones(2, dtype=torch.int64)
+    stream = generate(
+        Table(table), torch.tensor([[0], [1]]), ones, most=ones * 5, end=99, rng=Draws(0)
+    )
+    next(stream)
+    assert stream.send(torch.tensor([0])).rows.tolist() == [1]
+
+
+def test_log_probs_are_the_familys_own(table):
+    ones = torch.ones(1, dtype=torch.int64)
+    cold = Controls(temperature=0.1)
+    (first, *_) = generate(
+        Table(table), torch.tensor([[0]]), ones, most=ones, end=99, rng=Draws(0), controls=cold
+    )
+    expected = table[0].log_softmax(dim=0)[first.tokens]
+    assert torch.allclose(first.log_probs, expected)
+
+
+@pytest.mark.parametrize("power", [0.0, 1.0])
+def test_wide_beams_find_the_likeliest_of_all(table, power):
+    log_probs = table.log_softmax(dim=1)
+    every = []
+    for length in range(1, 5):
+        for tokens in itertools.product(range(4), repeat=length):
+            closed = tokens[-1] == END and END not in tokens[:-1]
+            if closed or (length == 4 and END not in tokens):
+                pairs = itertools.pairwise((0, *tokens))
+                every.append((list(tokens), sum(float(log_probs[a, b]) for a, b in pairs)))
+    best = max(every, key=lambda beam: beam[1] / len(beam[0]) ** power)
+    found = beams(Table(table), torch.tensor([0]), width=64, most=4, end=END, power=power)
+    assert found[0][0] == best[0]
+    assert found[0][1] == pytest.approx(best[1], abs=1e-6)
+    assert all(math.isfinite(score) for _, score in found)
+
+
+def test_one_beam_is_greedy(table):
+    found = beams(Table(table), torch.tensor([0]), width=1, most=6, end=99)
+    token, greedy = 0, []
+    for _ in range(6):
+        token = int(table[token].argmax())
+        greedy.append(token)
+    assert found[0][0] == greedy
