@@ -12,6 +12,7 @@ from likewise.auditing.rule import Effect, Rule
 from likewise.auditing.rules import RULES, left_out
 from likewise.auditing.variety import COLLAPSE, REPEATS
 from likewise.core.results import verdict
+from likewise.core.rng import Draws
 from tests.auditing.corners import LEVEL, judged, points
 
 
@@ -45,6 +46,30 @@ def test_smooth_samples_are_not_called_copies(material):
     """Samples near the middle of the data are near to train and to held-out records alike."""
     corners = material.samples - 0.5 * (material.samples - (material.samples > 3.5) * 7.0)
     assert judged(material, samples=corners)["copying"].outcome == "pass"
+
+
+def few_values(material, samples):
+    """Records that are different points of a grid, as names are different words."""
+    grid = torch.cartesian_prod(*[torch.arange(10.0)] * 4)[Draws(3).uniform(10_000).argsort()]
+    real = replace(
+        material.reference, train=grid[:5000], valid=grid[5000:6000], test=grid[6000:7000]
+    )
+    return COPYING.judge(replace(material, reference=real, samples=samples(grid)), LEVEL)
+
+
+def test_meeting_records_by_chance_is_no_copying(material):
+    rows = Draws(4).integers(10_000, 2000)
+    found = few_values(material, lambda grid: grid[rows])
+    assert found.evidence["near_copies"] > 800
+    assert found.outcome == "pass"
+    assert "times fewer of which there are" in found.sentence
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_meeting_training_records_more_often_than_by_chance_is_copying(material, share):
+    rows = Draws(4).integers(10_000, 2000)
+    rows[: int(share * 2000)] %= 5000  # of train alone
+    assert few_values(material, lambda grid: grid[rows]).outcome == "fail"
 
 
 def test_the_closest_pairs_are_the_copies(material):

@@ -10,7 +10,14 @@ import torch.nn.functional as F
 from likewise.core.rng import generator
 from likewise.measures.inception import inception_score
 from likewise.measures.labels import label_accuracy
-from likewise.measures.likelihood import bits_per_dim, log_mean_exp, nats_per_dim
+from likewise.measures.likelihood import (
+    bits_per_byte,
+    bits_per_character,
+    bits_per_dim,
+    log_mean_exp,
+    nats_per_dim,
+    perplexity,
+)
 from likewise.measures.measure import catalogue
 
 
@@ -89,8 +96,10 @@ INPUTS = {
     "log_probs": lambda: (normal(200) - 9,),
 }
 OPTIONS = {
-    "bits_per_dim": {"dimensions": 3},
-    "nats_per_dim": {"dimensions": 3},
+    **dict.fromkeys(
+        ("bits_per_byte", "bits_per_character", "bits_per_dim", "nats_per_dim", "perplexity"),
+        {"dimensions": 3},
+    ),
     "label_accuracy": {"labels": torch.arange(200) % 4},
 }
 MEASURES = sorted(catalogue().values(), key=lambda measure: measure.name)
@@ -103,6 +112,8 @@ def measure(request):
 
 def test_catalogue_knows_all():
     assert {m.name for m in MEASURES} == {
+        "bits_per_byte",
+        "bits_per_character",
         "bits_per_dim",
         "coverage",
         "density",
@@ -111,6 +122,7 @@ def test_catalogue_knows_all():
         "kernel_distance",
         "label_accuracy",
         "nats_per_dim",
+        "perplexity",
         "precision",
         "recall",
     }
@@ -153,3 +165,19 @@ def test_unequal_widths_and_bad_probabilities_are_refused():
     widths = catalogue()["precision"](normal(50, 3), normal(50, 4))
     assert "equally many features; got [3, 4]" in widths.why
     assert "sum to 1" in inception_score(torch.full((80, 8), 0.5)).why
+
+
+def test_bits_per_byte_and_perplexity_are_what_their_formulas_say():
+    nats, sizes = torch.tensor([-3.0, -9.0, -1.0]), torch.tensor([2.0, 5.0, 1.0])
+    assert bits_per_byte(nats, dimensions=sizes).value == pytest.approx(13 / 8 / math.log(2))
+    assert bits_per_character(nats, dimensions=sizes).value == pytest.approx(13 / 8 / math.log(2))
+    score = perplexity(nats, dimensions=sizes)
+    assert score.value == pytest.approx(math.exp(13 / 8))
+    assert score.low < score.value < score.high
+
+
+def test_a_uniform_model_of_k_tokens_has_perplexity_k_and_8_bits_a_byte():
+    tokens = torch.tensor([4.0, 7.0, 2.0])
+    score = perplexity(-tokens * math.log(256), dimensions=tokens)
+    assert score.value == pytest.approx(256)
+    assert bits_per_byte(-tokens * math.log(256), dimensions=tokens).value == pytest.approx(8)

@@ -4,8 +4,11 @@ For an example s, let r(s) = d(s, train) / (d(s, train) + d(s, held out)), with 
 the nearest record. A generator that knows the distribution but no record has the same r as
 records it never saw; smooth or typical samples are near to both sides alike; a copy has r near 0.
 A sample counts as a near-copy if its r lies a fifth below what only 1 % of never-trained records
-reach, and the effect is the share of near-copies among the samples beyond that share among
-never-trained records. Cannot see copies that were moved or recoloured.
+reach. Where values are few, as in names, an honest generator meets training records by chance, and
+held-out ones as often for their number; so as many near-copies are expected as the samples that
+are as near to a held-out record say, times the training records for each held-out one. The effect
+is the share of near-copies beyond that, and beyond the share among never-trained records. Cannot
+see copies that were moved or recoloured.
 """
 
 from dataclasses import replace
@@ -16,7 +19,7 @@ from torch import Tensor
 
 from likewise.auditing.material import Material
 from likewise.auditing.rule import Effect, Rule
-from likewise.measures.intervals import newcombe
+from likewise.measures.intervals import weighed
 
 RARE = 0.01
 CLEARLY = 0.8
@@ -30,18 +33,22 @@ def _effect(material: Material, level: float) -> Effect:
     cut = CLEARLY * float(known.quantile(RARE))
     copies, base = int((samples < cut).sum()), int((known < cut).sum())
     n, m = len(samples), len(known)
-    low, high = newcombe(copies, n, base, m, level)
+    met = int((1.0 - samples < cut).sum())  # as near to a held-out record
+    times = len(real.train) / len(real.held_out)
+    low, high = weighed([(1.0, copies, n), (-1.0, base, m), (-times, met, n)], level)
+    chance = f", and {met} to a held-out one, {times:.1f} times fewer of which there are"
+    chance = chance if met else ""
     return Effect(
-        value=copies / n - base / m,
+        value=copies / n - base / m - times * met / n,
         low=low,
         high=high,
         matters=MATTERS,
         sentence=(
-            f"{copies} of {n} samples are suspiciously near to a training record, and {base} of "
-            f"{m} records that were never trained on."
+            f"{copies} of {n} samples are suspiciously near to a training record{chance}"
+            f"; so are {base} of {m} records that were never trained on."
         ),
         n=n,
-        evidence={"near_copies": copies, "ratio_below": cut},
+        evidence={"near_copies": copies, "ratio_below": cut, "met_by_chance": met},
     )
 
 

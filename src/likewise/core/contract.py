@@ -391,6 +391,10 @@ class Domain(ABC):
         """What the likelihood of records is divided by; None for the number of dimensions."""
         return None
 
+    def texts(self, records: Records) -> tuple[str, ...] | None:
+        """The records as texts that a person reads; None where they are none."""
+        return None
+
     @abstractmethod
     def save(self, records: Records, path: Path, provenance: Mapping[str, str]) -> list[Path]:
         """Write records in the user's own format, marked as model-made; returns the files."""

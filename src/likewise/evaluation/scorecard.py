@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from likewise.core.contract import Role
+from likewise.core.contract import Role, Sizes
 from likewise.core.errors import DataError, UsageError, must
 from likewise.core.results import Score
 from likewise.core.rng import fold, generator
@@ -21,11 +21,18 @@ from likewise.measures.frechet import frechet_distance
 from likewise.measures.inception import inception_score
 from likewise.measures.kernel import kernel_distance
 from likewise.measures.labels import label_accuracy
-from likewise.measures.likelihood import bits_per_dim, nats_per_dim
+from likewise.measures.likelihood import (
+    bits_per_byte,
+    bits_per_character,
+    bits_per_dim,
+    nats_per_dim,
+    perplexity,
+)
 from likewise.measures.manifold import Balls, coverage, density, precision, recall
 from likewise.measures.measure import Measure
 
 DISTANCES: Mapping[str, Measure] = {"fd": frechet_distance, "kd": kernel_distance}
+PER_UNIT: Mapping[str, Measure] = {"byte": bits_per_byte, "character": bits_per_character}
 MANIFOLD: tuple[Measure, ...] = (precision, recall, density, coverage)
 
 
@@ -103,6 +110,30 @@ def score_likelihood(
         words.append("a density, which moves with the units: not a code length")
     how = "; ".join([score.how, *words]) if score.value is not None else ""
     return replace(score, how=how)
+
+
+def score_sizes(
+    log_masses: Tensor, sizes: Sizes, tokens: int | Tensor, *, bound: bool = False
+) -> dict[str, Score]:
+    """Scores of held-out texts by what their size is: bits a byte, bits a character, perplexity.
+
+    Args:
+        log_masses: (n,) in nats, of what stands in the tensors.
+        sizes: of the records; what their tensors leave out is added.
+        tokens: (n,) of each.
+        bound: whether they are lower bounds, so that the values are upper ones.
+    """
+    whole = log_masses.double() - sizes.outside
+    scores = {
+        f"bits_per_{unit}": PER_UNIT[unit](whole, dimensions=sizes.units[unit])
+        for unit in sizes.units
+    }
+    scores["perplexity"] = perplexity(log_masses, dimensions=tokens)
+    words = "; an upper bound: the model's log_prob is a lower one" if bound else ""
+    return {
+        name: replace(score, how=score.how + words) if score.value is not None else score
+        for name, score in scores.items()
+    }
 
 
 def counted(space: Space) -> bool:

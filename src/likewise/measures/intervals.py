@@ -82,11 +82,33 @@ def newcombe(
         >>> round(low, 4), round(high, 4)
         (0.0524, 0.3339)
     """
-    first, second = wilson(successes, n, level), wilson(other_successes, other_n, level)
-    share, other = successes / n, other_successes / other_n
-    below = math.hypot(share - first.low, second.high - other)
-    above = math.hypot(first.high - share, other - second.low)
-    return Interval(share - other - below, share - other + above)
+    return weighed([(1.0, successes, n), (-1.0, other_successes, other_n)], level)
+
+
+def weighed(terms: Sequence[tuple[float, int, int]], level: float = LEVEL) -> Interval:
+    """The interval of a weighted sum of independent shares, out of their Wilson intervals.
+
+    Zou and Donner, "Construction of confidence limits about effect measures", 2008.
+
+    Args:
+        terms: (weight, successes, n) of each.
+        level: of the interval.
+
+    Raises:
+        UsageError: a count is impossible.
+
+    Example:
+        >>> low, high = weighed([(1.0, 50, 100), (-2.0, 10, 100)])
+        >>> round(low, 3), round(high, 3)
+        (0.123, 0.431)
+    """
+    value, below, above = 0.0, 0.0, 0.0
+    for weight, successes, n in terms:
+        share, (low, high) = successes / n, wilson(successes, n, level)
+        value += weight * share
+        down, up = (share - low, high - share) if weight > 0 else (high - share, share - low)
+        below, above = math.hypot(below, weight * down), math.hypot(above, weight * up)
+    return Interval(value - below, value + above)
 
 
 def mean_interval(values: Tensor, level: float = LEVEL) -> Interval:

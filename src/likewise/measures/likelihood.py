@@ -40,6 +40,47 @@ def nats_per_dim(log_densities: Tensor, *, dimensions: int | Tensor) -> Estimate
     return _per_dimension(log_densities, dimensions)
 
 
+@measure(unit="bits/byte", better="lower", kind="log_probs", minimum=lambda _: 2)
+def bits_per_byte(log_masses: Tensor, *, dimensions: int | Tensor) -> Estimate:
+    """-sum log2 p(x) / sum of bytes, the rate of a compressor.
+
+    Comparable between tokenisers, which divide a text into more or fewer tokens but not bytes.
+
+    Args:
+        log_masses: (n,) of texts, in nats.
+        dimensions: (n,) bytes of each text, its end counted as one.
+    """
+    return _per_dimension(log_masses / math.log(2), dimensions)
+
+
+@measure(unit="bits/char", better="lower", kind="log_probs", minimum=lambda _: 2)
+def bits_per_character(log_masses: Tensor, *, dimensions: int | Tensor) -> Estimate:
+    """-sum log2 p(x) / sum of characters, the unit of most papers on models of characters.
+
+    Comparable between tokenisers; not between alphabets, whose characters say more or less.
+
+    Args:
+        log_masses: (n,) of texts, in nats.
+        dimensions: (n,) characters of each text, its end counted as one.
+    """
+    return _per_dimension(log_masses / math.log(2), dimensions)
+
+
+@measure(unit="per token", better="lower", kind="log_probs", minimum=lambda _: 2)
+def perplexity(log_masses: Tensor, *, dimensions: int | Tensor) -> Estimate:
+    """exp of the nats a token: how many equally likely tokens would be as hard to guess.
+
+    Comparable between models of one tokeniser only: coarser tokens are harder to guess.
+
+    Args:
+        log_masses: (n,) of texts, in nats.
+        dimensions: (n,) tokens of each text, with the end.
+    """
+    rate, interval, how = _per_dimension(log_masses, dimensions)
+    ends = Interval(*map(math.exp, interval)) if interval else None
+    return Estimate(math.exp(rate), ends, how)
+
+
 def log_mean_exp(values: Tensor, dim: int = 0) -> Tensor:
     """log of the mean of exp along `dim`, without overflow: a bound averaged over noise draws.
 
