@@ -119,3 +119,11 @@ def test_sweeping_removes_only_what_killed_writes_left(tmp_path):
 
 def test_equal_data_has_equal_digests():
     assert digest({"a": 1, "b": [1, 2]}) == digest({"b": (1, 2), "a": 1}) != digest({"a": 1})
+
+
+def test_tensors_that_share_their_storage_are_each_written(tmp_path):
+    one = torch.arange(6.0)
+    write_tensors(tmp_path / "x.safetensors", {"a": one, "b": one, "c": one[2:]})
+    found, _ = read_tensors(tmp_path / "x.safetensors")
+    assert torch.equal(found["a"], found["b"])
+    assert found["c"].tolist() == [2.0, 3.0, 4.0, 5.0]

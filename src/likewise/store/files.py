@@ -81,7 +81,13 @@ def write_tensors(
     """Write tensors atomically as safetensors, facts as JSON in the header; returns the hash."""
     from safetensors.torch import save
 
-    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    whole: dict[str, Tensor] = {}
+    held = set()
+    for name, tensor in tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        place = own.untyped_storage().data_ptr()
+        whole[name] = own.clone() if place in held else own  # tied weights have one storage
+        held.add(place)
     header = {"facts": json.dumps(finite(facts or {}), allow_nan=False)}
     content = save(whole, metadata=header)
     write_bytes(path, content)
