@@ -139,6 +139,12 @@ def train(
         list[str] | None,
         typer.Option("--set", help="Change a setting (repeatable).", metavar="KEY=VALUE"),
     ] = None,
+    from_: Annotated[
+        Path | None, typer.Option("--from", help="Go on from a saved model or a run's best.")
+    ] = None,
+    lora: Annotated[
+        int | None, typer.Option(help="With --from: train adapters of this rank, not all weights.")
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
     out: Out = None,
@@ -150,7 +156,8 @@ def train(
     """Train one family into a run folder.
 
     Examples: `likewise train flow digits --time 30s` ·
-    `likewise train vae digits --steps 500 --set latent=16`
+    `likewise train vae digits --steps 500 --set latent=16` ·
+    `likewise train transformer letters.txt --from runs/books-… --lora 8`
     """
     from likewise.cli.jobs import train_job
     from likewise.workbench.wishes import Wishes
@@ -167,6 +174,8 @@ def train(
         family,
         data,
         wishes,
+        start=from_,
+        lora=lora,
         out=out,
         options=pairs("--load", load),
         as_json=json,

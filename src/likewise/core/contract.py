@@ -391,6 +391,10 @@ class Domain(ABC):
         """What the likelihood of records is divided by; None for the number of dimensions."""
         return None
 
+    def alike(self) -> dict[str, Any]:
+        """The options of `load` under which other data are read as that of training was."""
+        return {}
+
     def texts(self, records: Records) -> tuple[str, ...] | None:
         """The records as texts that a person reads; None where they are none."""
         return None

@@ -42,11 +42,14 @@ def report(run: Path, *, with_train: bool = False) -> Path:
 
 
 def _private(folder: Folder) -> list[Plain]:
-    """The pictures of the private folder with what is known of each; held-out records first."""
-    paths = sorted((folder.path / "private").rglob("*.png"))
-    found = [folder.picture(path.relative_to(folder.path).as_posix()) for path in paths]
-    told = [{**picture, **_evidence(folder, picture["path"])} for picture in found if picture]
-    return sorted(told, key=lambda picture: str(picture["kind"]))
+    """Pictures or texts of the private folder and what is known of each; held-out ones first."""
+    told = []
+    for reader, suffix in ((folder.picture, "png"), (folder.quotes, "json")):
+        for path in sorted((folder.path / "private").rglob(f"*.{suffix}")):
+            found = reader(path.relative_to(folder.path).as_posix())
+            if found:
+                told.append({**found, **_evidence(folder, found["path"])})
+    return sorted(told, key=lambda shown: str(shown["kind"]))
 
 
 def _evidence(folder: Folder, path: str) -> Plain:

@@ -90,6 +90,11 @@ class Folder:
         width, height = (int.from_bytes(head[at : at + 4], "big") for at in (16, 20))
         return {"path": name, "width": width, "height": height}
 
+    def quotes(self, name: str) -> Plain | None:
+        """Path of a JSON file that holds texts, and how many; None where there is none."""
+        found = texts(self.json(name).get("texts"))
+        return {"path": name, "count": len(found)} if found else None
+
     def families(self) -> list[str]:
         """The folders in this folder that a family wrote."""
         return sorted(

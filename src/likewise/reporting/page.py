@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from likewise.reporting import draw, words
-from likewise.reporting.folder import Plain
+from likewise.reporting.folder import Plain, texts
+from likewise.store.files import read_json
 
 LARGEST_CRISP = 512
+MOST_QUOTED = 12
 
 
 def as_html(run: Path, view: Plain, private: list[Plain] | None = None) -> str:
@@ -32,6 +34,7 @@ def as_html(run: Path, view: Plain, private: list[Plain] | None = None) -> str:
         version=view["version"],
         private=private,
         embedded=lambda picture: _embedded(run / picture["path"]),
+        quoted=lambda quotes: _quoted(run / quotes["path"]),
     )
 
 
@@ -93,6 +96,11 @@ def _environment() -> Any:
 
 def _source(environment: Any, name: str) -> str:
     return environment.loader.get_source(environment, name)[0]
+
+
+def _quoted(path: Path) -> list[str]:
+    """The first texts of a JSON file."""
+    return texts(read_json(path).get("texts"))[:MOST_QUOTED]
 
 
 def _embedded(path: Path) -> str:

@@ -97,6 +97,7 @@ def _family(
         "seconds": number(state.get("seconds")),
         "steps": whole(state.get("steps")),
         "picture": folder.picture(f"{name}/samples/grid.png"),
+        "quotes": folder.quotes(f"{name}/samples/grid.json"),
         "verdict": worst(row["verdict"] if row else "", text(audit.get("verdict"))),
         "findings": [_finding(entry) for entry in rows(audit.get("findings"))],
         "curves": curves(folder.log(f"{name}/log.jsonl"), name),

@@ -8,14 +8,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from likewise.core import registry
 from likewise.core.condition import Batch, Labels
 from likewise.core.contract import Domain, Family, Source
-from likewise.core.errors import DataError, LikewiseError, UsageError
+from likewise.core.errors import DataError, LikewiseError, UsageError, must
 from likewise.core.records import PARTS, Part, Records, Split, distinct, split
 from likewise.core.rng import Draws
-from likewise.core.space import Space
+from likewise.core.space import Sequence, Space
 
 CHUNK = 1024
 SPLIT_SEED = 0
@@ -86,12 +87,16 @@ class Prepared:
     domain: Domain
 
     @classmethod
-    def of(cls, records: Records) -> "Prepared":
-        """Split the records and fit the codec on train."""
+    def of(cls, records: Records, domain: Domain | None = None) -> "Prepared":
+        """Split the records and fit the codec on train; a `domain` given is fitted already."""
         stratify = "label" if "label" in records.conditions else None
         parts = split(records, seed=SPLIT_SEED, stratify=stratify)
-        domain: Domain = registry.get("domains", records.domain)()
-        domain.fit(records.take(parts.train))
+        if domain is None:
+            domain = registry.get("domains", records.domain)()
+            domain.fit(records.take(parts.train))
+        elif domain.name != records.domain:
+            remedy = "Train a model of its own on them."
+            raise DataError(must("the data", f"{domain.name}, as before", records.domain, remedy))
         return cls(records, parts, domain)
 
     @property
@@ -107,6 +112,13 @@ class Prepared:
     def part(self, name: Part) -> Records:
         """The records of one part."""
         return self.records.take(self.split.part(name))
+
+    def some(self, name: Part, n: int | None) -> Records:
+        """n records of one part, evenly spread over it; None for all."""
+        rows = self.split.part(name)
+        if n is not None and n < len(rows):
+            rows = rows[torch.arange(n).numpy() * len(rows) // n]
+        return self.records.take(rows)
 
     def source(self, name: Part, space: Space | None = None, *, train: bool = False) -> Source:
         """One part as batches."""
@@ -124,6 +136,23 @@ class Prepared:
     def held_out(self, name: Part) -> tuple[Tensor, Batch]:
         """What scores draw from: all of valid or test, or a great many, evenly spread."""
         return self.tensors(name, MOST_HELD_OUT)
+
+    def canonical(self, x: Tensor, space: Space) -> Tensor:
+        """Examples of one of the domain's Spaces in the one that measures read.
+
+        Sequences keep their tokens; of longer ones measures read the beginning.
+        """
+        if space == self.space:
+            return x
+        if isinstance(space, Sequence) and isinstance(self.space, Sequence):
+            wide = self.space.length - space.length
+            return x[:, : self.space.length] if wide <= 0 else pad(x, (0, wide), value=space.pad)
+        records = self.domain.decode(x, space)
+        return gather(self.domain.source(records, self.space, train=False))[0]
+
+    def texts(self, x: Tensor) -> tuple[str, ...] | None:
+        """Examples of the Space that measures read as texts; None where they are none."""
+        return self.domain.texts(self.domain.decode(x, self.space))
 
     def most_samples(self) -> int:
         """How many samples can be compared with held-out examples at equal n."""

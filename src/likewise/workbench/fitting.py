@@ -20,6 +20,7 @@ from likewise.train.counting import count
 from likewise.train.job import Checked, Job, Outcome, Progress
 from likewise.train.loop import Trainer
 from likewise.train.plan import FamilyPlan
+from likewise.workbench.continuing import Start
 from likewise.workbench.data import Prepared
 
 PASSES = 200
@@ -98,6 +99,7 @@ def fit(
     folder: Path | None = None,
     validate: Callable[[Model], Checked] | None = None,
     watch: Callable[[Progress], None] | None = None,
+    start: Start | None = None,
 ) -> tuple[Model, list[Outcome]]:
     """Train a family or a chain under its plan.
 
@@ -110,6 +112,7 @@ def fit(
         folder: where the resumable state is kept, or None.
         validate: measures a model on held-out data; None for no choice of checkpoints.
         watch: told of every step.
+        start: whose weights a single family goes on from.
 
     Raises:
         DataError: the family cannot learn this data.
@@ -126,6 +129,8 @@ def fit(
         conditions = steered(kind, prepared.domain.conditions())
         stream = name.split("+")[number] if not number else name
         family = build(kind, config, source.space, conditions, seed=seed, name=stream)
+        if start is not None:
+            start.begin(family)
         families.append(family)
         whole = families[0] if len(families) == 1 else Chain(families[0], family)
         model = Model(name, whole, prepared.domain, prepared.shares, _facts(prepared, seed))
@@ -144,6 +149,8 @@ def fit(
             shorten=plan.shorten,
         )
         outcomes.append(_train(family, source, job, asked, file, watch))
+        if start is not None:
+            start.end(family)
         if outcomes[-1].interrupted:
             break
     return model, outcomes

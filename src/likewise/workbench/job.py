@@ -4,9 +4,8 @@ Every step reads files of the run folder and writes its own with the hash of its
 whose inputs are unchanged does nothing.
 """
 
-import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -23,23 +22,24 @@ from likewise.core.condition import Batch
 from likewise.core.contract import Source, Trainable
 from likewise.core.errors import LikewiseError, StoreError
 from likewise.core.results import Score, verdict
-from likewise.core.rng import fold
 from likewise.evaluation.features import FeatureSet, labels_of
 from likewise.evaluation.scorecard import excess, score_samples
-from likewise.measures.kernel import kernel_distance
 from likewise.reporting import report
-from likewise.store.files import file_digest, read_tensors, write_bytes, write_json, write_tensors
+from likewise.store.files import file_digest, read_tensors, write_tensors
 from likewise.store.model import Model, open_model
 from likewise.store.run import Run
-from likewise.train.job import Checked, Job, Outcome
+from likewise.train.job import Job, Outcome
 from likewise.train.loop import Trainer
 from likewise.train.plan import FamilyPlan, Plan, from_json, to_json
 from likewise.workbench.board import Leaderboard, make_board
-from likewise.workbench.data import Prepared, gather
-from likewise.workbench.fitting import fit
+from likewise.workbench.continuing import Start
+from likewise.workbench.data import Prepared
+from likewise.workbench.fitting import fit, kinds
 from likewise.workbench.listen import Listener
 from likewise.workbench.material import losses, reference, unasked
-from likewise.workbench.scoring import likelihood, reconstruction
+from likewise.workbench.scoring import likelihoods, reconstruction
+from likewise.workbench.shown import keep
+from likewise.workbench.validation import Validate, validator
 
 SHOWN = 64
 PAIRS = 8  # shown beside each other in rows of two, however large the pictures are
@@ -106,26 +106,10 @@ class Work:
         if Trainer(trainable, source, job).run().interrupted:
             raise KeyboardInterrupt
 
-    def validator(self, features: FeatureSet, checked: int) -> Callable[[Model], Checked] | None:
-        """Kernel distance of `checked` samples to valid; None if there is no time for any.
-
-        It looks in other features than the headline is reported in.
-        """
-        if not checked:
-            return None
-        name = "random" if "classifier" in features else "pca"
-        real, _ = self.prepared.tensors("valid", checked)
-        known = features[name](real)
-        seed = fold(self.seed, "validate")
-
-        def validate(model: Model) -> Checked:
-            x, _ = model.draw(len(real), seed=seed)
-            score = kernel_distance(features[name](self._canonical(x, model)), known)
-            if score.value is None or score.low is None or score.high is None:
-                return Checked(0.0, math.inf)
-            return Checked(score.value, (score.high - score.low) / 4)
-
-        return validate
+    def validator(self, name: str, features: FeatureSet, checked: int) -> Validate | None:
+        """What chooses the checkpoint of a family; None if there is no time for any."""
+        claims = kinds(name)[-1].claims
+        return validator(self.prepared, features, claims, checked, seed=self.seed)
 
     # -- families -------------------------------------------------------------------------
 
@@ -133,7 +117,8 @@ class Work:
         self,
         name: str,
         stages: tuple[FamilyPlan, ...],
-        validate: Callable[[Model], Checked] | None,
+        validate: Validate | None,
+        start: Start | None = None,
     ) -> tuple[FamilyPlan, ...]:
         """Train one family into its folder; returns its plan as it was carried out.
 
@@ -155,6 +140,7 @@ class Work:
                 folder=folder / "training",
                 validate=validate,
                 watch=lambda progress: self.listener.progress(name, progress),
+                start=start,
             )
         except Exception as error:  # whatever a family does, the run goes on
             self.fail(name, error)
@@ -218,8 +204,8 @@ class Work:
             start = time.monotonic()
             x, c = model.draw(self.plan.samples, seed=self.seed)
             seconds = time.monotonic() - start
-            write_bytes(folder / "samples" / "grid.png", self._picture(model, x, c))
-            x = self._canonical(x, model)
+            self._keep_shown(folder / "samples" / "grid", model, x, c)
+            x = self.prepared.canonical(x, model.family.space)
             write_tensors(file, {"x": x, **{f"c.{k}": v for k, (v, _) in c.items()}})
             facts = {"n": self.plan.samples, "seed": self.seed, "seconds": seconds}
             self.run.keep(folder / "samples" / "samples.json", inputs, facts)
@@ -252,17 +238,13 @@ class Work:
         asked = c[label.name][0][:n] if label is not None and label.name in c else None
         scores = score_samples(x[:n], real, features, n=n, labels=asked, seed=self.seed)
         draws, judged = self._judged(name)
-        scores["nll"] = likelihood(
-            self.prepared, model, draws=draws, judged=judged, seed=self.seed
-        )
+        scores |= likelihoods(self.prepared, model, draws=draws, judged=judged, seed=self.seed)
         if model.family.claims.latent:
             scores["reconstruction"], again, conditions = reconstruction(
                 self.prepared, model, judged=judged
             )
-            write_bytes(
-                self.run.path / "private" / f"{name}-reconstruction.png",
-                self._picture(model, again, conditions),
-            )
+            place = self.run.path / "private" / f"{name}-reconstruction"
+            self._keep_shown(place, model, again, conditions)
         facts = {
             "name": name,
             "role": model.family.claims.role,
@@ -317,11 +299,10 @@ class Work:
         made, real = material.samples[pairs.samples], material.reference.train[pairs.train]
         both = torch.stack([made, real], dim=1).flatten(0, 1)
         shown = self.prepared.domain.decode(both, self.prepared.space)
-        path = self.run.path / "private" / f"{name}-nearest.png"
-        write_bytes(path, self.prepared.domain.show(shown))
         words = "from the sample that looks most like a copy on; ratio is near 0 for a copy"
         numbers = {key: values.tolist() for key, values in pairs._asdict().items()}
-        write_json(path.with_suffix(".json"), {"order": words, **numbers})
+        place = self.run.path / "private" / f"{name}-nearest"
+        keep(place, self.prepared.domain, shown, order=words, **numbers)
 
     @cached_property
     def _reference(self) -> Reference:
@@ -370,26 +351,14 @@ class Work:
         held_out = self.prepared.part("test").take(
             range(min(SHOWN, len(self.prepared.split.test)))
         )
-        picture = self.prepared.domain.show(held_out)
-        write_bytes(self.run.path / "private" / "held-out.png", picture)
+        keep(self.run.path / "private" / "held-out", self.prepared.domain, held_out)
         return report(self.run.path, with_train=with_train)
 
     # -- small things ---------------------------------------------------------------------
 
-    def _canonical(self, x: Tensor, model: Model) -> Tensor:
-        """Samples in the Space that measures read."""
-        space = model.family.space
-        if space == self.prepared.space:
-            return x
-        records = self.prepared.domain.decode(x, space)
-        canonical, _ = gather(
-            self.prepared.domain.source(records, self.prepared.space, train=False)
-        )
-        return canonical
-
-    def _picture(self, model: Model, x: Tensor, c: Batch) -> bytes:
+    def _keep_shown(self, place: Path, model: Model, x: Tensor, c: Batch) -> None:
         some = {name: (v[:SHOWN], present[:SHOWN]) for name, (v, present) in c.items()}
-        return model.domain.show(model.domain.decode(x[:SHOWN], model.family.space, some))
+        keep(place, model.domain, model.domain.decode(x[:SHOWN], model.family.space, some))
 
     def _model(self, name: str) -> list[str]:
         """What an artefact of a family depends on: its model's files, and this code."""

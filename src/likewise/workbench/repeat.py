@@ -9,20 +9,24 @@ from typing import Any
 
 import torch
 
+from likewise.core.contract import Domain
 from likewise.core.errors import StoreError, TrainingError, UsageError
 from likewise.evaluation.scorecard import score_samples
 from likewise.store.files import locked
+from likewise.store.model import open_model
 from likewise.store.run import Run
 from likewise.train.plan import Plan, to_json
 from likewise.workbench.board import Leaderboard
+from likewise.workbench.continuing import Start
 from likewise.workbench.data import Prepared, gather, load
 from likewise.workbench.fitting import kinds
 from likewise.workbench.job import Work
 from likewise.workbench.listen import Listener
 from likewise.workbench.main_job import FEATURE_STEPS, counted_plan
 from likewise.workbench.planning import threads
-from likewise.workbench.runs import command_line, device_of, opened
-from likewise.workbench.verbs import inception_file
+from likewise.workbench.runs import command_line, device_of, opened, written
+from likewise.workbench.verbs import begun_from, inception_file
+from likewise.workbench.verbs import open as open_any
 from likewise.workbench.wishes import Wishes
 
 ALWAYS = ("independent", "copier")  # every leaderboard has these rows
@@ -36,21 +40,37 @@ def train_run(
     out: Path | None,
     options: Mapping[str, str],
     listener: Listener,
+    start: Path | None = None,
+    lora: int | None = None,
 ) -> tuple[Path, dict[str, Any]]:
-    """Train one family into a run folder, or go on with it; returns the folder and its state."""
+    """Train one family into a run folder, or go on with it; returns the folder and its state.
+
+    `start` is a model that training goes on from, `lora` the rank of adapters in that case.
+    """
     if any(kind.claims.role == "control" for kind in kinds(family)):
         raise UsageError(f"{family} is a control; it takes part in `likewise run` by itself.")
-    prepared = Prepared.of(load(data, **options))
-    placed = replace(wishes, device=device_of(wishes.device))
+    begun = begun_from(open_any(start) if start is not None else None, lora)
+    if begun is not None:
+        options = {**written(begun.model.domain.alike()), **options}
+    prepared = Prepared.of(load(data, **options), begun.model.domain if begun else None)
+    placed = replace(wishes, device=device_of(wishes.device), start=begun)
     placed.check(prepared, family)
     wanted = {"time": wishes.time, "steps": wishes.steps, "preset": wishes.preset}
+    further = {"from": str(start) if start else None, "lora": lora}
+    begins = {"from": str(start.resolve()), "lora": lora} if start is not None else {}
     with opened(
         prepared,
         out=out,
         seed=wishes.seed,
-        inputs={"family": family, **asdict(wishes), "options": dict(options)},
+        inputs={"family": family, **_plain(wishes), **begins, "options": dict(options)},
         command=command_line(
-            "train", family, prepared.records.origin, **wanted, seed=wishes.seed, load=options
+            "train",
+            family,
+            prepared.records.origin,
+            **wanted,
+            **further,
+            seed=wishes.seed,
+            load=options,
         ),
         device=placed.device,
         listener=listener,
@@ -59,15 +79,20 @@ def train_run(
             listener.phase(family, "measuring this machine")
             plan = _bare_plan(prepared, families={family: placed.plan(prepared, family)})
             work.run.update(plan=to_json(plan))
-        return work.run.path, _trained_alone(work, family)
+        return work.run.path, _trained_alone(work, family, begun)
 
 
-def _trained_alone(work: Work, family: str) -> dict[str, Any]:
+def _plain(wishes: Wishes) -> dict[str, Any]:
+    """Wishes as plain data, but for the model to go on from."""
+    return {name: value for name, value in vars(wishes).items() if name != "start"}
+
+
+def _trained_alone(work: Work, family: str, start: Start | None) -> dict[str, Any]:
     """Train the one family of a run; its state."""
     stages = work.plan.families[family]
     with threads(work.plan.threads):
-        validate = work.validator(work.features(), stages[-1].checked)
-        work.note_plan(family, work.train(family, stages, validate))
+        validate = work.validator(family, work.features(), stages[-1].checked)
+        work.note_plan(family, work.train(family, stages, validate, start))
     facts = dict(work.run.data["states"][family])
     if facts["state"] == "failed":
         raise TrainingError(facts["why"])
@@ -133,12 +158,7 @@ def evaluate_files(
 def _like(prepared: Prepared, options: Mapping[str, str]) -> dict[str, Any]:
     """Options that read other files as this data was read: they have no metadata of its kind."""
     options = {name: value for name, value in options.items() if name not in ("label", "most")}
-    state = prepared.domain.state()
-    height, width = state.get("height"), state.get("width")
-    if not (height and width):
-        return options
-    colour = "rgb" if state.get("channels") == 3 else "grey"
-    return {"size": f"{height}x{width}", "colour": colour, **options}
+    return {**prepared.domain.alike(), **options}
 
 
 @contextmanager
@@ -160,13 +180,21 @@ def reopened(
         )
     with locked(path):
         run.sweep()
-        work = Work(run, Prepared.of(records), listener=listener, device=device_of("auto"))
+        prepared = Prepared.of(records, _codec(run))
+        work = Work(run, prepared, listener=listener, device=device_of("auto"))
         if "plan" not in run.data:
             raise StoreError(f"{path} has no plan yet: its run did not come so far.")
         with threads(work.plan.threads):
             for name in ALWAYS:
                 work.train(name, counted_plan(work, name, None), None)
             yield work
+
+
+def _codec(run: Run) -> Domain | None:
+    """The codec of the model that a run went on from; None where it learned one of its own."""
+    if "from" not in run.data.get("inputs", {}):
+        return None
+    return open_model(run.path / run.families("done")[0]).domain
 
 
 def _trained(work: Work) -> list[str]:

@@ -6,19 +6,26 @@ import torch
 from torch import Tensor
 
 from likewise.core.condition import Batch
+from likewise.core.records import Part
 from likewise.core.results import Score
 from likewise.core.rng import fold
-from likewise.evaluation.scorecard import counted, dimensions_of, score_likelihood
+from likewise.evaluation.scorecard import (
+    counted,
+    dimensions_of,
+    score_likelihood,
+    score_sizes,
+)
 from likewise.store.model import Model
-from likewise.workbench.data import Prepared
+from likewise.train.job import Checked
+from likewise.workbench.data import Prepared, gather
 
 REDRAWN = 256
 
 
-def likelihood(
+def likelihoods(
     prepared: Prepared, model: Model, *, draws: int, judged: int | None, seed: int
-) -> Score:
-    """Bits per dimension of the test records, or why there are none.
+) -> dict[str, Score]:
+    """What the test records cost a model, by name: "nll", and for texts bits a byte and the like.
 
     Args:
         prepared: the data.
@@ -29,20 +36,38 @@ def likelihood(
     """
     space = model.family.space
     claim = model.family.claims.density.get(type(space))
+    records = prepared.some("test", judged)
+    sizes = prepared.domain.sizes(records)
     if claim is None:
         blank = Score(value=None, unit="bits/dim", better="lower", n=0)
-        return replace(blank, why=f"{model.name} has no density")
-    x, c = prepared.tensors("test", judged, space)
+        return {"nll": replace(blank, why=f"{model.name} has no density")}
+    x, c = gather(prepared.domain.source(records, space, train=False))
     with torch.no_grad():
         values = model.log_mass(x, c, seed=fold(seed, "density"), draws=draws)
     joint = any(name in model.shares for name in c)  # log p(label) + log p(x | label) <= log p(x)
     bound = claim == "bound" or joint
-    score = score_likelihood(
-        values, dimensions_of(space, x), comparable=counted(space), bound=bound
-    )
+    counts = dimensions_of(space, x)
+    scores = {"nll": score_likelihood(values, counts, comparable=counted(space), bound=bound)}
+    if sizes is not None:
+        scores |= score_sizes(values, sizes, counts, bound=bound)
     words = [f"{draws} noise draws"] if claim == "bound" else []
     words += ["the label's own share is counted in"] if joint else []
-    return replace(score, how="; ".join([score.how, *words]))
+    return {
+        name: replace(score, how="; ".join([score.how, *words])) for name, score in scores.items()
+    }
+
+
+def tokens_cost(
+    prepared: Prepared, model: Model, part: Part, judged: int, *, seed: int
+) -> Checked:
+    """Nats a token of some records of a part, evenly spread, and their standard error."""
+    space = model.family.space
+    x, c = prepared.tensors(part, judged, space)
+    nats = -model.log_mass(x, c, seed=seed).double()
+    counts = torch.as_tensor(dimensions_of(space, x)).double().expand(len(nats))
+    mean = nats.sum() / counts.sum()
+    spread = (nats - mean * counts).std() / counts.mean() / len(nats) ** 0.5
+    return Checked(float(mean), float(spread))
 
 
 def reconstruction(

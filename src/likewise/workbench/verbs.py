@@ -23,6 +23,7 @@ from likewise.train.plan import Plan
 from likewise.train.plan import seconds as seconds_of
 from likewise.train.plan import to_json as plan_to_json
 from likewise.workbench.board import Leaderboard
+from likewise.workbench.continuing import Start
 from likewise.workbench.data import Prepared, load
 from likewise.workbench.fitting import fit as fit_stages
 from likewise.workbench.fitting import kinds
@@ -117,6 +118,8 @@ def fit(
     settings: Mapping[str, str] | None = None,
     seed: int = 0,
     device: str = "auto",
+    start: Model | None = None,
+    lora: int | None = None,
     listener: Listener | None = None,
     **options: Any,
 ) -> Model:
@@ -131,10 +134,15 @@ def fit(
         settings: changes to the family's Config, such as {"trunk.width": "64"}.
         seed: of everything.
         device: "auto", "cpu", "cuda" or "mps".
+        start: a model of the same family that training goes on from; its codec and its settings
+            are kept.
+        lora: the rank of adapters to train in place of all its weights (Hu et al., 2021).
         listener: told of what happens.
         **options: of the data, see `load`.
     """
-    prepared = Prepared.of(load(data, **options))
+    begun = begun_from(start, lora)
+    if start is not None:
+        options = {**start.domain.alike(), **options}
     wishes = Wishes(
         time=time,
         steps=steps,
@@ -142,7 +150,9 @@ def fit(
         settings=settings or {},
         seed=seed,
         device=device_of(device),
+        start=begun,
     )
+    prepared = wishes.prepare(load(data, **options))
     stages = wishes.plan(prepared, family)
     heard = listener or Listener()
     model, outcomes = fit_stages(
@@ -152,11 +162,21 @@ def fit(
         seed=seed,
         device=wishes.device,
         watch=lambda progress: heard.progress(family, progress),
+        start=begun,
     )
     for outcome in outcomes:
         for event in outcome.events:
             heard.note(f"{family}: {event}")
     return model
+
+
+def begun_from(model: Model | None, lora: int | None) -> Start | None:
+    """What a training goes on from, if from anything."""
+    if model is None:
+        if lora is not None:
+            raise UsageError("lora needs a model to go on from; name it.")
+        return None
+    return Start(model, lora)
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,21 @@
 """What a person wants of the training of one family, and the plan that it becomes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from likewise.core.config import override
 from likewise.core.errors import UsageError, must
+from likewise.core.records import Records
 from likewise.train.plan import FamilyPlan
 from likewise.train.plan import seconds as seconds_of
+from likewise.workbench.continuing import Start
 from likewise.workbench.data import Prepared
 from likewise.workbench.fitting import build, kinds, preset, space_of, stage_plan, steered
 from likewise.workbench.planning import Probe, plan_family
 
 USUAL_TIME = "60s"
+CHECKED = 128  # samples, or records, of a validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +29,7 @@ class Wishes:
         settings: changes to the family's Config.
         seed: of everything.
         device: where it runs.
+        start: the model that training goes on from; its settings are kept.
     """
 
     time: str | float | None = None
@@ -34,6 +38,11 @@ class Wishes:
     settings: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
     device: str = "cpu"
+    start: Start | None = None
+
+    def prepare(self, records: Records) -> Prepared:
+        """The data, read by the codec of the model that training goes on from, if there is one."""
+        return Prepared.of(records, self.start.model.domain if self.start else None)
 
     def check(self, prepared: Prepared, family: str) -> None:
         """Raise UsageError or DataError for what cannot be, before anything is written."""
@@ -46,14 +55,18 @@ class Wishes:
         classes = kinds(family)
         if len(classes) > 1 and self.settings:
             raise UsageError("settings are for single families, not for chains.")
-        space = space_of(prepared, family)
-        config = preset(classes[0], self.preset or "xs", space, prepared.domain.conditions())
-        override(config, dict(self.settings))
+        if self.start is not None and self.start.model.name != family:
+            raise UsageError(
+                must("the family", f"that of the model ({self.start.model.name})", family)
+            )
+        override(self._config(prepared, family, self.preset or "xs"), dict(self.settings))
 
     def plan(self, prepared: Prepared, family: str) -> tuple[FamilyPlan, ...]:
         """The plan of one family, by time or by steps."""
         self.check(prepared, family)
         counted = all(kind.claims.learning == "counting" for kind in kinds(family))
+        if self.start is not None and self.steps is None:
+            return (self._continued(prepared, family),)
         if self.steps is not None or counted:
             return tuple(self._by_steps(prepared, family))
         share = seconds_of(self.time if self.time is not None else USUAL_TIME)
@@ -71,12 +84,29 @@ class Wishes:
     def _by_steps(self, prepared: Prepared, family: str) -> list[FamilyPlan]:
         size, conditions = self.preset or "s", prepared.domain.conditions()
         first, *more = kinds(family)
-        config = preset(first, size, space_of(prepared, family), conditions)
+        config = self._config(prepared, family, size)
         plans = [stage_plan(config, size, steps=self.steps, seconds=None, changes=self.settings)]
         for kind in more:
             later = preset(kind, size, self._codes(prepared, first, config), conditions)
             plans.append(stage_plan(later, size, steps=self.steps, seconds=None))
         return plans
+
+    def _config(self, prepared: Prepared, family: str, size: str) -> Any:
+        """The Config of a family's first stage: its preset, or that of the model to go on from."""
+        if self.start is not None:
+            return self.start.model.family.config
+        space, conditions = space_of(prepared, family), prepared.domain.conditions()
+        return preset(kinds(family)[0], size, space, conditions)
+
+    def _continued(self, prepared: Prepared, family: str) -> FamilyPlan:
+        """The plan of going on for a time."""
+        kind, space = kinds(family)[0], space_of(prepared, family)
+        seconds = seconds_of(self.time if self.time is not None else USUAL_TIME)
+        config = override(self._config(prepared, family, "xs"), dict(self.settings))
+        probe = Probe(prepared, seed=self.seed, device=self.device)
+        pace, _, arithmetic = probe.fastest(family, kind, space, config, share=seconds)
+        plan = stage_plan(config, "xs", steps=max(1, int(seconds / pace)), seconds=seconds)
+        return replace(plan, preset="continued", arithmetic=str(arithmetic), checked=CHECKED)
 
     def _codes(self, prepared: Prepared, kind: Any, config: Any) -> Any:
         """The Space of a family's codes."""

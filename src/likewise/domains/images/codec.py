@@ -156,6 +156,12 @@ class Images(Domain):
         domain._codec = codec
         return domain
 
+    def alike(self) -> dict[str, Any]:
+        """The size and the colour of the training pictures."""
+        codec = self.codec
+        colour = "rgb" if codec.channels == 3 else "grey"
+        return {"size": f"{codec.height}x{codec.width}", "colour": colour}
+
     def views(self) -> tuple[Continuous, Categorical]:
         """Levels as numbers on [-1, 1], and levels as classes."""
         codec = self.codec

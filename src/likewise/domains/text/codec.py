@@ -1,0 +1,368 @@
+"""The domain of texts: what was learned of the training texts, and what a model carries."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from likewise.core.condition import Batch, Conditions, Labels, Tokens
+from likewise.core.contract import Domain, Guess, Sizes, Source
+from likewise.core.errors import DataError, StoreError, UsageError, must, nearest
+from likewise.core.records import Records
+from likewise.core.space import Sequence as SequenceSpace
+from likewise.core.space import Space
+from likewise.domains.text import prompts, read, recognise, save, show, toy
+from likewise.domains.text.corpus import Passages, passages_of
+from likewise.domains.text.roles import plain, shown
+from likewise.domains.text.source import RecordSource, WindowSource, filled, labels_of
+from likewise.domains.text.stream import stream_of
+from likewise.domains.text.tokenise import check_fit, learn, tokeniser_from
+from likewise.domains.text.vocabulary import Vocabulary
+
+LABEL, PROMPT, SOURCE = "label", "prompt", "source"
+LEARNED = 1 << 26  # bytes of train, evenly spread, that a tokeniser learns from
+CHECKED = 1 << 22  # bytes of train that a ready tokeniser must give back
+OUTSIDE = float(np.log(0x110000))
+"""Nats for a character that a character tokeniser cannot spell: one of all of Unicode's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codec:
+    """What is learned of training texts.
+
+    Attributes:
+        vocabulary: the tokens.
+        context: the most tokens of a record, its end among them.
+        whole: whether records are whole documents, so that a prompt is how a document begins.
+        labels: the names of the labels, sorted; empty if there are none.
+        source: the most tokens of a source text, 0 if there are none.
+    """
+
+    vocabulary: Vocabulary
+    context: int
+    whole: bool
+    labels: tuple[str, ...]
+    source: int
+
+
+class Text(Domain):
+    """Texts as sequences of tokens: one record a row, or windows packed from a stream.
+
+    Example:
+        >>> domain = Text()
+        >>> domain.fit(Text.toy())
+        >>> plain, packed = domain.views()
+        >>> plain.packed, packed.packed, [one.name for one in domain.conditions()]
+        (False, True, ['prompt'])
+    """
+
+    name: ClassVar[str] = "text"
+    headline: ClassVar[str] = "bits_per_byte"
+    numbered: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self._codec: Codec | None = None
+
+    @classmethod
+    def recognises(cls, data: Any) -> Guess:
+        """How sure it is that `data` is text, and why; never raises."""
+        return recognise.recognises(data)
+
+    @classmethod
+    def load(cls, data: Any, **options: Any) -> Records:
+        """Texts from a file, a folder, rows of JSONL or CSV, dialogues, or Python's strings.
+
+        Args:
+            data: a .txt file, a folder of texts or source files, JSONL, JSON or CSV with `text`
+                (and `label`), with `source` and `target`, or dialogues with `messages`,
+                `conversations` or `instruction` and `output`; a script of USER: and SYSTEM: lines;
+                each also as .gz; a list of strings, or (strings, labels).
+            options: column, unit ("auto", "file", "line", "paragraph"), tokenizer ("auto",
+                "characters", "bytes", "bpe", "unigram" or the path of a tokenizer.json),
+                vocabulary (tokens of bpe and unigram), context (tokens), encoding, train (the
+                share that trains where one long text is split by position, 0.8).
+
+        Returns:
+            Records whose items are passages: documents, or pieces of long ones.
+
+        Raises:
+            DataError: there is no text in it, or too little, or it is binary.
+            UsageError: an option is unknown or cannot be.
+        """
+        return read.load(data, options)
+
+    @classmethod
+    def toy(cls, seed: int = 0) -> Records:
+        """300 short stories of a little grammar."""
+        return toy.toy(seed)
+
+    def fit(self, train: Records) -> None:
+        """Learn the tokeniser and the labels on train records.
+
+        Raises:
+            DataError: there is no record, or a ready tokeniser loses something of the text.
+            LikewiseError: the tokenizers library is missing.
+        """
+        passages = _passages(train)
+        sizes = passages.bytes()
+        kind = str(train.facts.get("tokenizer", "characters"))
+        every = -(-int(sizes.sum()) // LEARNED)
+        some = passages.pick(np.arange(0, len(passages), every, dtype=np.int64))
+        roles = bool(train.facts.get("roles"))
+        wanted = train.facts.get("vocabulary")
+        sources = [str(one) for one in train.conditions.get(SOURCE, ()) if one is not None]
+        tokeniser = learn(kind, chain(sources, _unmarked(some)), int(sizes.sum()), wanted)
+        if kind.endswith(".json"):
+            check_fit(tokeniser, _first(chain(sources, _unmarked(some))))
+        vocabulary = Vocabulary(tokeniser, roles=roles)
+        labels = {str(one) for one in train.conditions.get(LABEL, ()) if one is not None}
+        longest = max((len(text.encode()) for text in sources), default=0)
+        self._codec = Codec(
+            vocabulary=vocabulary,
+            context=int(train.facts.get("context") or sizes.max() + 1),
+            whole=bool((passages.opens & passages.closes).all()),
+            labels=tuple(sorted(labels)),
+            source=max(longest, int(train.facts.get("source", 0))),
+        )
+
+    @property
+    def codec(self) -> Codec:
+        """What was learned; UsageError before `fit`."""
+        if self._codec is None:
+            raise UsageError("the text domain must be fitted before it is used: call fit.")
+        return self._codec
+
+    def state(self) -> dict[str, Any]:
+        """The fitted codec as plain data."""
+        codec = self.codec
+        return {
+            "tokeniser": codec.vocabulary.tokeniser.state(),
+            "roles": bool(codec.vocabulary.marks),
+            "context": codec.context,
+            "whole": codec.whole,
+            "labels": list(codec.labels),
+            "source": codec.source,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> "Text":
+        """A fitted codec out of plain data; StoreError if it is not that of texts."""
+        domain = cls()
+        try:
+            tokeniser = tokeniser_from(state["tokeniser"])
+            domain._codec = Codec(
+                vocabulary=Vocabulary(tokeniser, roles=bool(state["roles"])),
+                context=int(state["context"]),
+                whole=bool(state["whole"]),
+                labels=tuple(state["labels"]),
+                source=int(state["source"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise StoreError(f"this is not the state of a text codec ({error}).") from error
+        return domain
+
+    def views(self) -> tuple[SequenceSpace, ...]:
+        """Records one a row, and windows of a stream unless records have a label or a source."""
+        codec, words = self.codec, self.codec.vocabulary
+
+        def view(packed: bool) -> SequenceSpace:
+            return SequenceSpace(
+                length=codec.context,
+                tokens=words.size,
+                end=words.end,
+                pad=words.pad,
+                packed=packed,
+            )
+
+        return (view(False),) if codec.labels or codec.source else (view(False), view(True))
+
+    def conditions(self) -> Conditions:
+        """What stands before, and the label or the source where records have one."""
+        codec, words = self.codec, self.codec.vocabulary
+        found: list[Labels | Tokens] = [
+            Tokens(name=PROMPT, length=codec.context, tokens=words.size, pad=words.pad)
+        ]
+        if codec.source:
+            length = codec.source
+            found.append(Tokens(name=SOURCE, length=length, tokens=words.size, pad=words.pad))
+        if len(codec.labels) > 1:
+            found.append(Labels(name=LABEL, names=codec.labels))
+        return tuple(found)
+
+    def source(self, records: Records, space: Space, *, train: bool) -> Source:
+        """Records as batches: windows to train on over the packed view, else one record a row.
+
+        Raises:
+            DataError: a record is longer than the context, or its source than those of training.
+            UsageError: the space is not one of `views()`.
+        """
+        view, words = self._view(space), self.codec.vocabulary
+        passages = _passages(records)
+        if view.packed and train:
+            return WindowSource(
+                stream_of(passages, words),
+                vocabulary=words,
+                space=view,
+                conditions=self.conditions(),
+            )
+        columns: dict[str, tuple[Tensor, Tensor]] = {}
+        for one in self.conditions():
+            if isinstance(one, Labels):
+                columns[one.name] = labels_of(_column(records, one.name), one)
+            elif one.name == SOURCE:
+                columns[one.name] = self._sources(_column(records, one.name))
+        return RecordSource(
+            passages,
+            columns,
+            vocabulary=words,
+            space=view,
+            conditions=self.conditions(),
+            train=train,
+        )
+
+    def _sources(self, texts: Sequence[Any]) -> tuple[Tensor, Tensor]:
+        """(n, longest) tokens of source texts, and (n,) whether a record has one."""
+        words, most = self.codec.vocabulary, self.codec.source
+        rows = words.encode(["" if text is None else str(text) for text in texts])
+        longest = max(rows, key=len, default=np.zeros(0))
+        if len(longest) > most:
+            got = f"{len(longest)} tokens"
+            raise DataError(
+                must("a source text", f"of at most {most} tokens, as in training", got)
+            )
+        present = torch.tensor([text is not None for text in texts], dtype=torch.bool)
+        return filled(rows, words.pad), present
+
+    def decode(self, x: Tensor, space: Space, c: Batch | None = None) -> Records:
+        """Rows (n, length) of a view as texts, each up to its end, with labels where `c` has them.
+
+        Marks of roles stay in a text; `shown` of `roles.py` makes lines of them.
+        """
+        self._view(space)
+        if x.ndim != 2 or x.is_floating_point():
+            got = (tuple(x.shape), str(x.dtype))
+            raise DataError(must("texts", "whole numbers of shape (n, length)", got))
+        words, codec = self.codec.vocabulary, self.codec
+        rows = x.detach().cpu().numpy().clip(0, words.pad)
+        conditions: dict[str, tuple[str | None, ...]] = {}
+        if c and LABEL in c and len(codec.labels) > 1:
+            pairs = zip(c[LABEL][0].tolist(), c[LABEL][1].tolist(), strict=True)
+            conditions[LABEL] = tuple(codec.labels[i] if known else None for i, known in pairs)
+        return Records(
+            domain=self.name,
+            items=tuple(words.decode(row) for row in rows),
+            ids=tuple(str(i) for i in range(len(rows))),
+            conditions=conditions,
+            facts={"roles": bool(words.marks), "context": codec.context},
+        )
+
+    def condition(self, where: Mapping[str, Any], n: int) -> Batch:
+        """{"prompt": "ROMEO:"}, {"source": "..."} or {"label": "..."} for n examples.
+
+        A value is one for all, or a list of n, None for what is not known. A prompt may be
+        messages [{"role", "content"}, ...] where the model was trained on dialogues. An empty
+        prompt is the beginning of a document.
+
+        Raises:
+            UsageError: a condition or a label is unknown, a list is not of n values, or a text
+                is too long or has characters that training never had.
+        """
+        known = {one.name: one for one in self.conditions()}
+        batch = {}
+        for name, value in where.items():
+            if name not in known:
+                raise UsageError(f"condition {name!r} is unknown; {nearest(name, known)}.")
+            kind = known[name]
+            values = prompts.one_each(value, n, name)
+            present = torch.tensor([one is not None for one in values], dtype=torch.bool)
+            if isinstance(kind, Labels):
+                numbers = [0 if one is None else kind.index(one) for one in values]
+                batch[name] = (torch.tensor(numbers, dtype=torch.int64), present)
+            else:
+                assert isinstance(kind, Tokens)
+                begins = name == PROMPT and (self.codec.whole or bool(self._roles))
+                rows = prompts.tokens(values, name, kind.length, self.codec.vocabulary, begins)
+                batch[name] = (filled(rows, self.codec.vocabulary.pad), present)
+        return batch
+
+    @property
+    def _roles(self) -> tuple[str, ...]:
+        return self.codec.vocabulary.marks
+
+    def sizes(self, records: Records) -> Sizes:
+        """The bytes and the characters of records, and nats for characters without a token.
+
+        The end of a document counts as one of each, where a record closes its document.
+        """
+        words = self.codec.vocabulary
+        passages = _passages(records)
+        ends = torch.from_numpy(passages.closes).double()
+        size = torch.from_numpy(passages.bytes()).double() + ends
+        counts, lost = [], []
+        for text in passages:
+            counts.append(len(text))
+            outside = 0
+            if words.unknown is not None:
+                outside = int((words.encode([text])[0] == words.unknown).sum())
+            lost.append(outside * OUTSIDE)
+        characters = torch.tensor(counts, dtype=torch.float64) + ends
+        units = {"byte": size, "character": characters}
+        return Sizes(units=units, outside=torch.tensor(lost, dtype=torch.float64))
+
+    def alike(self) -> dict[str, Any]:
+        """The context of training."""
+        return {"context": self.codec.context}
+
+    def texts(self, records: Records) -> tuple[str, ...]:
+        """The records as a person reads them: turns of a dialogue as lines."""
+        return tuple(shown(text) for text in records.items)
+
+    def save(self, records: Records, path: Path, provenance: Mapping[str, str]) -> list[Path]:
+        """A .txt a record in a folder, or one .txt or .jsonl, each with its mark beside it."""
+        return save.save(records, path, provenance)
+
+    def show(self, records: Records) -> bytes:
+        """The bytes of an SVG with up to 12 texts, readable in light and dark."""
+        return show.show(records)
+
+    def _view(self, space: Space) -> SequenceSpace:
+        """The view that a space is; UsageError if it is none of them."""
+        for view in self.views():
+            if view == space:
+                return view
+        raise UsageError(must("the space", "one of the domain's views", space))
+
+
+def _passages(records: Records) -> Passages:
+    """The items as passages; DataError if they are anything else."""
+    if not len(records):
+        raise DataError(must("texts", "at least one", 0))
+    if isinstance(records.items, Passages):
+        return records.items
+    if not all(isinstance(item, str) for item in records.items):
+        raise DataError(must("texts", "strings", type(records.items[0]), "Call load."))
+    return passages_of(records.items)
+
+
+def _column(records: Records, name: str) -> Sequence[Any]:
+    return records.conditions.get(name, (None,) * len(records))
+
+
+def _unmarked(texts: Passages) -> Iterator[str]:
+    """Texts without marks of roles, which have tokens of their own."""
+    return (plain(text) for text in texts)
+
+
+def _first(texts: Iterator[str]) -> Iterator[str]:
+    """The first texts, up to `CHECKED` characters."""
+    seen = 0
+    for text in texts:
+        yield text
+        seen += len(text)
+        if seen > CHECKED:
+            return

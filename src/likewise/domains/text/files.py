@@ -1,0 +1,134 @@
+"""Files and folders of texts: which are read, how they are opened, and what is left out."""
+
+import gzip
+import io
+import os
+import stat
+import zlib
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from likewise.core.errors import DataError
+from likewise.core.records import Skipped
+from likewise.core.text import printable
+
+TEXTS = (".txt", ".text", ".md", ".markdown", ".rst", ".org", ".tex", ".srt", ".log", ".smi")
+CODE = (
+    *(".py", ".pyi", ".js", ".mjs", ".ts", ".jsx", ".tsx", ".c", ".h", ".cc", ".cpp", ".cxx"),
+    *(".hh", ".hpp", ".cu", ".java", ".kt", ".scala", ".go", ".rs", ".rb", ".php", ".pl", ".pm"),
+    *(".lua", ".r", ".jl", ".m", ".swift", ".cs", ".fs", ".hs", ".ml", ".mli", ".ex", ".exs"),
+    *(".erl", ".clj", ".lisp", ".el", ".scm", ".sh", ".bash", ".zsh", ".ps1", ".sql", ".html"),
+    *(".htm", ".css", ".scss", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".vue", ".zig"),
+    *(".dart", ".f90", ".f", ".pas", ".v", ".vhd", ".asm", ".s", ".cmake", ".tcl", ".abc"),
+)
+ROWS = (".jsonl", ".ndjson", ".json")
+TABLES = (".csv", ".tsv")
+SUFFIXES = (*TEXTS, *CODE)
+PARTS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
+ACCEPTED = (
+    "a .txt file, a folder of texts or source files, JSONL or CSV with a column text, dialogues "
+    "(JSONL with messages, or lines of USER: and SYSTEM:), each also as .gz"
+)
+IGNORED = ("__MACOSX", "__pycache__", "node_modules", "Thumbs.db", "desktop.ini")
+MAX_UNPACKED = 1 << 34
+MAX_RATIO = 200  # text that unpacks further than this, beyond the next line, is a bomb
+RATIO_FROM = 1 << 26
+
+
+class Bounded(io.RawIOBase):
+    """A packed file that unpacks no further than the limits; DataError beyond them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file = gzip.GzipFile(path, "rb")
+        self.most = min(MAX_UNPACKED, max(RATIO_FROM, MAX_RATIO * path.stat().st_size))
+        self.got = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes."""
+        try:
+            data = self.file.read(size)
+        except (EOFError, OSError, ValueError, zlib.error) as error:
+            raise DataError(f"'{self.path}' cannot be unpacked ({error}).") from error
+        self.got += len(data)
+        if self.got > self.most:
+            raise DataError(
+                f"'{self.path}' would unpack to more than {MAX_UNPACKED >> 30} GiB or to more "
+                f"than {MAX_RATIO} times its size. Unpack it and bring a part of it."
+            )
+        return data
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.file.close()
+        super().close()
+
+
+def opened(path: Path) -> BinaryIO:
+    """A file to read, unpacked on the way where it is packed.
+
+    Raises:
+        DataError: it cannot be opened.
+    """
+    try:
+        if path.suffix.lower() == ".gz":
+            return cast(BinaryIO, Bounded(path))
+        return path.open("rb")
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be opened ({error.strerror or error}).") from error
+
+
+def kind(path: Path) -> str:
+    """The ending of a name that says what it holds, in lower case, without .gz."""
+    name = path.name.lower().removesuffix(".gz")
+    return Path(name).suffix
+
+
+def walk(root: Path, skipped: list[Skipped]) -> Iterator[tuple[str, Path]]:
+    """(name, path) of the files below a folder that may be texts, in order of their names.
+
+    Links are followed to files within the folder, and to nothing else.
+    """
+    real = os.path.realpath(root)
+    found = []
+    for place, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not _ignored(name)]
+        found += [Path(place) / name for name in names if not _ignored(name)]
+    for path in sorted(found):
+        name = path.relative_to(root).as_posix()
+        why = _refused(path, real)
+        if why:
+            skipped.append(Skipped(printable(name), why))
+        else:
+            yield name, path
+
+
+def _ignored(name: str) -> bool:
+    return name.startswith(".") or name in IGNORED
+
+
+def _refused(path: Path, real: str) -> str:
+    """Why a file of a folder is not read, or ""."""
+    ending = kind(path)
+    if ending in (*TABLES, ".json"):
+        return "is a table or data, not a text: bring it by itself"
+    if ending not in (*SUFFIXES, *ROWS):
+        return f"ends in {ending!r}, which is no text or code" if ending else "has no ending"
+    try:
+        if path.is_symlink() and os.path.commonpath([real, os.path.realpath(path)]) != real:
+            return "is a link that leads out of the folder"
+        if not stat.S_ISREG(path.stat().st_mode):
+            return "is a pipe, a socket or a device, not a file"
+    except OSError as error:
+        return f"cannot be opened ({error.strerror})"
+    return ""
+
+
+def missing(path: Path) -> str:
+    """That a path does not exist, and what is near it."""
+    parent = path.absolute().parent
+    there = sorted(entry.name for entry in parent.iterdir()) if parent.is_dir() else []
+    close = " or ".join(repr(name) for name in get_close_matches(path.name, there, n=3))
+    return f"'{path}' does not exist" + (f"; did you mean {close}?" if close else ".")

@@ -1,0 +1,92 @@
+"""What a person asks for, as tokens: prompts, sources, messages of a dialogue."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from likewise.core.errors import DataError, UsageError, must
+from likewise.core.text import printable
+from likewise.domains.text import roles
+from likewise.domains.text.tokenise import Ids
+from likewise.domains.text.vocabulary import Vocabulary
+
+
+def one_each(value: Any, n: int, name: str) -> list[Any]:
+    """A value for each of n examples, out of one value or a list of n.
+
+    Raises:
+        UsageError: the list is of another length.
+
+    Example:
+        >>> one_each("a", 2, "prompt"), one_each(["a", None], 2, "prompt")
+        (['a', 'a'], ['a', None])
+    """
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    many = isinstance(value, (list, tuple))
+    if not many or (value and all(isinstance(one, Mapping) for one in value)):
+        return [value] * n
+    if len(value) != n:
+        raise UsageError(must(f"a list of {name}s", f"of {n}, one for each example", len(value)))
+    return list(value)
+
+
+def tokens(
+    values: Sequence[Any], name: str, most: int, vocabulary: Vocabulary, begins: bool
+) -> list[Ids]:
+    """The tokens of texts or messages; an empty prompt is the end of the document before.
+
+    Args:
+        values: texts, messages, or None.
+        name: of the condition, as errors call it.
+        most: tokens of one.
+        vocabulary: of the codec.
+        begins: whether a text stands at the beginning of a document.
+
+    Raises:
+        UsageError: one is no text, too long, or has characters without a token.
+    """
+    texts = [_text(value, name, vocabulary) for value in values]
+    rows = []
+    for text, ids in zip(texts, vocabulary.encode(texts), strict=True):
+        _refuse_strange(text, name, vocabulary)
+        if begins or (name == "prompt" and not len(ids)):
+            ids = np.append(vocabulary.end, ids)
+        if len(ids) > most:
+            remedy = "Leave out its beginning."
+            raise UsageError(must(f"a {name}", f"of at most {most} tokens", len(ids), remedy))
+        rows.append(ids.astype(np.int64))
+    return rows
+
+
+def _text(value: Any, name: str, vocabulary: Vocabulary) -> str:
+    """A value as text; messages with the mark of the one that is to answer at their end."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        turns = list(roles.script(value.split("\n"))) if vocabulary.marks else []
+        if len(turns) == 1 and roles.is_script(f"{value}\nUSER: \nASSISTANT: "):
+            return roles.marked(turns[0], answers=False)
+        return value
+    if not isinstance(value, (list, tuple)):
+        raise UsageError(must(f"a {name}", "a text", value))
+    if not vocabulary.marks:
+        raise UsageError(
+            must(f"a {name}", "a text: this model was not trained on dialogues", value)
+        )
+    try:
+        return roles.dialogue(value) + roles.ASSISTANT
+    except DataError as error:
+        raise UsageError(str(error)) from error
+
+
+def _refuse_strange(text: str, name: str, vocabulary: Vocabulary) -> None:
+    strange = vocabulary.strange(text)
+    if strange:
+        some = ", ".join(repr(printable(one)) for one in strange[:8])
+        more = f" and {len(strange) - 8} more" if len(strange) > 8 else ""
+        raise UsageError(
+            f"the {name} has characters that the training texts never had: {some}{more}. Leave "
+            "them out, or train with tokenizer=bytes or tokenizer=bpe, which can spell all."
+        )

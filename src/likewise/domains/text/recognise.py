@@ -1,0 +1,70 @@
+"""How sure it is that something is text, from a glance: names and a few lines, no more."""
+
+import os
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from likewise.core.contract import Guess
+from likewise.domains.text.decode import HEAD, encoding_of
+from likewise.domains.text.files import ROWS, SUFFIXES, TABLES, TEXTS, kind, opened
+from likewise.domains.text.rows import CHATS, SOURCE, TARGET, TEXT
+
+GLANCE = 2000  # files looked at
+NOT = Guess(0.0, "neither a path nor a list of texts")
+
+
+def recognises(data: Any) -> Guess:
+    """See `Text.recognises`."""
+    try:
+        if isinstance(data, (str, os.PathLike)):
+            return _path(Path(data).expanduser())
+        if isinstance(data, tuple) and len(data) == 2 and not isinstance(data[0], str):
+            return recognises(data[0])
+        listed = isinstance(data, (list, tuple)) and len(data) > 0
+        if listed and all(isinstance(one, str) for one in data):
+            return Guess(0.9, "a list of texts")
+        return NOT
+    except Exception as error:  # a glance at anything must not fail
+        return Guess(0.0, f"it cannot be looked at ({error})")
+
+
+def _path(path: Path) -> Guess:
+    if path.is_dir():
+        return _folder(path)
+    if not path.is_file():
+        return Guess(0.0, "there is no such file")
+    ending = kind(path)
+    if ending in SUFFIXES:
+        return Guess(0.95 if ending in TEXTS else 0.8, f"a file ending in {ending}")
+    if ending in (*ROWS, *TABLES):
+        return _rows(path)
+    if ending:
+        return Guess(0.0, f"a file ending in {ending!r} is no text")
+    with opened(path) as file:
+        head = file.read(HEAD)
+    encoding_of(lambda: BytesIO(head))  # raises what is told if it is no text
+    return Guess(0.3, "a file without an ending that holds text")
+
+
+def _folder(path: Path) -> Guess:
+    """The share of a folder's files that are named as texts."""
+    names = (name for _, _, names in os.walk(path) for name in names if name[0] != ".")
+    some = list(islice(names, GLANCE))
+    own = [name for name in some if kind(Path(name)) in (*SUFFIXES, ".jsonl", ".ndjson")]
+    share = len(own) / len(some) if some else 0.0
+    return Guess(0.9 * share, f"{len(own)} of {len(some)} files in the folder are texts")
+
+
+def _rows(path: Path) -> Guess:
+    """By the names of columns that stand near the beginning of a table or a list of rows."""
+    with opened(path) as file:
+        head = file.read(HEAD).decode("utf-8", "replace")
+    if kind(path) in TABLES:
+        columns = {name.strip().strip('"') for name in head.split("\n", 1)[0].split(",")}
+        if TEXT in columns or {SOURCE, TARGET} <= columns:
+            return Guess(0.8, "a table with a column of texts")
+        return Guess(0.1, "a table without a column named text")
+    named = [name for name in (TEXT, *CHATS, "instruction", TARGET) if f'"{name}"' in head]
+    return Guess(0.85, f"rows with {named[0]}") if named else Guess(0.1, "rows of JSON")

@@ -1,0 +1,155 @@
+"""Rows of data: JSONL, JSON and CSV, each row a text, a dialogue, or a pair of texts."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from likewise.core.errors import DataError, UsageError, nearest
+from likewise.core.records import Skipped
+from likewise.domains.text import roles
+from likewise.domains.text.documents import Documents
+
+MAX_ROW = 1 << 28  # bytes
+TEXT, LABEL, SOURCE, TARGET = "text", "label", "source", "target"
+CHATS = ("messages", "conversations", "conversation")
+FORMS = (
+    "text (and label), messages, conversations, instruction and output, or source and target; "
+    "column=NAME names another column of texts"
+)
+Rows = Iterator[tuple[str, Any]]
+
+
+def json_lines(lines: Iterator[str], name: str, documents: Documents) -> Rows:
+    """The objects of JSONL with their names; a line that is damaged is skipped, and told."""
+    for number, line in enumerate(lines, 1):
+        where = f"{name}:{number}"
+        if not line.strip():
+            continue
+        if len(line) > MAX_ROW:
+            documents.skipped.append(Skipped(where, f"is a line of over {MAX_ROW >> 20} MiB"))
+            continue
+        try:
+            yield where, json.loads(line, strict=False)
+        except (ValueError, RecursionError) as error:
+            documents.skipped.append(Skipped(where, f"is no JSON ({error})"))
+
+
+def json_whole(text: str, name: str) -> Rows:
+    """The objects of a JSON file: a list of them, or one mapping with such a list in it."""
+    try:
+        data = json.loads(text, strict=False)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"'{name}' is damaged: it is no JSON ({error}).") from error
+    if isinstance(data, Mapping) and not _form(data, None):
+        data = next((value for value in data.values() if isinstance(value, list)), data)
+    rows = data if isinstance(data, list) else [data]
+    return ((f"{name}:{number}", row) for number, row in enumerate(rows, 1))
+
+
+def table(lines: Iterator[str], name: str, delimiter: str) -> Rows:
+    """The rows of a CSV by its header.
+
+    Raises:
+        DataError: a row cannot be read.
+    """
+    with _long_fields():
+        reader = csv.DictReader((f"{line}\n" for line in lines), delimiter=delimiter)
+        try:
+            for number, row in enumerate(reader, 2):
+                yield f"{name}:{number}", row
+        except csv.Error as error:
+            raise DataError(f"'{name}' cannot be read as a table ({error}).") from error
+
+
+@contextmanager
+def _long_fields() -> Iterator[None]:
+    """Fields as long as a row may be, while a table is read."""
+    before = csv.field_size_limit(MAX_ROW)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def take(rows: Rows, documents: Documents, column: str | None, what: str) -> None:
+    """Add every row to the documents; the first that has a known form says which it is.
+
+    Raises:
+        DataError: no row has a form that is known.
+        UsageError: there is no such column.
+    """
+    read: Callable[[Mapping[str, Any], Documents, str], None] | None = None
+    first: Any = None
+    for name, row in rows:
+        if isinstance(row, str):
+            row = {TEXT: row}
+        if not isinstance(row, Mapping):
+            documents.skipped.append(Skipped(name, "is no row with named columns"))
+            continue
+        first = first or row
+        read = read or _form(row, column)
+        if read is None:
+            documents.skipped.append(Skipped(name, f"has no known column, but {_named(row)}"))
+            continue
+        _try(read, row, documents, name)
+    if first is not None and read is None:
+        if column is not None:
+            known = nearest(column, [str(key) for key in first])
+            raise UsageError(f"column {column!r} is not in {what}; {known}.")
+        raise DataError(f"{what} must have columns {FORMS}; got {_named(first)}.")
+
+
+def _try(read: Any, row: Mapping[str, Any], documents: Documents, name: str) -> None:
+    documents.dialogue = read in (_chat, _alpaca)
+    try:
+        read(row, documents, name)
+    except (DataError, KeyError) as error:
+        why = f"has no {error}" if isinstance(error, KeyError) else str(error)
+        documents.skipped.append(Skipped(name, why[:200]))
+    finally:
+        documents.dialogue = False
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    return ", ".join(repr(key) for key in list(row)[:12]) or "none"
+
+
+def _form(row: Mapping[str, Any], column: str | None) -> Any:
+    """How a row is read, by its columns; None if it has none that are known."""
+    if column is not None:
+        return _column(column) if column in row else None
+    if any(name in row for name in CHATS):
+        return _chat
+    if "instruction" in row and "output" in row:
+        return _alpaca
+    if SOURCE in row and TARGET in row:
+        return _pair
+    return _column(TEXT) if TEXT in row else None
+
+
+def _column(column: str) -> Any:
+    def read(row: Mapping[str, Any], documents: Documents, name: str) -> None:
+        label = row.get(LABEL) if column != LABEL else None
+        documents.add(_text(row[column]), name, label=None if label in (None, "") else label)
+
+    return read
+
+
+def _pair(row: Mapping[str, Any], documents: Documents, name: str) -> None:
+    documents.add(_text(row[TARGET]), name, source=_text(row[SOURCE]))
+
+
+def _chat(row: Mapping[str, Any], documents: Documents, name: str) -> None:
+    documents.add(roles.dialogue(next(row[key] for key in CHATS if key in row)), name)
+
+
+def _alpaca(row: Mapping[str, Any], documents: Documents, name: str) -> None:
+    documents.add(roles.instruction(row), name)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise DataError(f"holds {type(value).__name__}, not text")
+    return value

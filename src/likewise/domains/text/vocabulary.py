@@ -1,0 +1,85 @@
+"""The tokens of a codec: the tokeniser's own, then roles, the unknown, the end, the padding."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from likewise.domains.text.roles import MARKS
+from likewise.domains.text.tokenise import Characters, Ids, Tokeniser
+
+_SPLIT = re.compile(f"([{''.join(MARKS)}])")
+UNKNOWN = "\ufffd"
+
+
+class Vocabulary:
+    r"""A tokeniser with the tokens that it lacks.
+
+    Args:
+        tokeniser: whose tokens come first.
+        roles: whether there are marks of roles, each one token.
+
+    Example:
+        >>> words = Vocabulary(Characters("ab"), roles=True)
+        >>> words.size, words.unknown, words.end, words.pad
+        (8, 5, 6, 7)
+        >>> words.encode(["\ue001b?"])[0].tolist(), ascii(words.decode(np.array([3, 1, 5])))
+        ([3, 1, 5], "'\\ue001b\\ufffd'")
+    """
+
+    def __init__(self, tokeniser: Tokeniser, *, roles: bool) -> None:
+        self.tokeniser = tokeniser
+        self.marks = MARKS if roles else ()
+        after = tokeniser.size + len(self.marks)
+        self.unknown = after if isinstance(tokeniser, Characters) else None
+        self.end = after + (self.unknown is not None)
+        self.pad = self.end + 1
+        self.size = self.end + 2
+
+    @property
+    def assistant(self) -> int | None:
+        """The token of the mark of the assistant."""
+        return self.tokeniser.size + 2 if self.marks else None
+
+    def encode(self, texts: Sequence[str]) -> list[Ids]:
+        """The tokens of each text, without an end."""
+        if not self.marks:
+            return [self._known(ids) for ids in self.tokeniser.encode(texts)]
+        pieces = [_SPLIT.split(text) for text in texts]  # text, mark, text, mark, ..., text
+        flat = iter(self.tokeniser.encode([part for some in pieces for part in some[::2]]))
+        found = []
+        for some in pieces:
+            parts = [
+                np.array([self.tokeniser.size + MARKS.index(part)])
+                if place % 2
+                else self._known(next(flat))
+                for place, part in enumerate(some)
+            ]
+            found.append(np.concatenate(parts).astype(np.int64))
+        return found
+
+    def _known(self, ids: Ids) -> Ids:
+        return ids if self.unknown is None else np.where(ids < 0, self.unknown, ids)
+
+    def decode(self, ids: Ids) -> str:
+        """The text of tokens, up to the first end or padding; U+FFFD for the unknown."""
+        over = np.flatnonzero(ids >= self.end)
+        ids = ids[: over[0]] if len(over) else ids
+        edges = np.flatnonzero(ids >= self.tokeniser.size).tolist()
+        parts, begun = [], 0
+        for edge in [*edges, len(ids)]:
+            if edge > begun:
+                parts.append(self.tokeniser.decode(ids[begun:edge]))
+            if edge < len(ids):
+                parts.append(self._special(int(ids[edge])))
+            begun = edge + 1
+        return "".join(parts)
+
+    def _special(self, token: int) -> str:
+        return UNKNOWN if token == self.unknown else self.marks[token - self.tokeniser.size]
+
+    def strange(self, text: str) -> list[str]:
+        """The characters of a text that there is no token for, each once."""
+        if self.unknown is None:
+            return []
+        return list(dict.fromkeys(one for one in text if self.unknown in self.encode([one])[0]))

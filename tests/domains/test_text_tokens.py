@@ -1,0 +1,171 @@
+"""Tokenisers: every text comes back, each is learned the same way twice, misfits are named."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from likewise.core.errors import DataError, LikewiseError
+from likewise.domains.text import Text, tokenise
+from likewise.domains.text.tokenise import Characters, Subwords, learn, tokeniser_from
+from likewise.domains.text.vocabulary import Vocabulary
+
+TEXTS = [f"the cat number {i} sees the sea and the sun, naïve 😀\n" for i in range(80)]
+KINDS = ["bytes", "bpe", "unigram"]
+LEARN = """
+import json, sys
+from likewise.domains.text.tokenise import learn
+texts = json.loads(sys.argv[2])
+print(json.dumps(learn(sys.argv[1], texts, 4000, 320).state(), sort_keys=True))
+"""
+
+
+def learned(kind):
+    return learn(kind, TEXTS, sum(len(text.encode()) for text in TEXTS), 320)
+
+
+TOKENISERS = {kind: learned(kind) for kind in KINDS}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=100, deadline=None)
+@given(text=st.text(max_size=40))
+def test_every_text_comes_back_and_has_no_more_tokens_than_bytes(kind, text):
+    tokeniser = TOKENISERS[kind]
+    (ids,) = tokeniser.encode([text])
+    assert tokeniser.decode(ids) == text
+    assert len(ids) <= len(text.encode())
+    assert not len(ids) or 0 <= ids.min() <= ids.max() < tokeniser.size
+
+
+@settings(max_examples=100, deadline=None)
+@given(known=st.text(min_size=1, max_size=20), text=st.text(max_size=20))
+def test_characters_have_a_token_each_and_others_none(known, text):
+    tokeniser = Characters("".join(sorted(set(known))))
+    (ids,) = tokeniser.encode([text])
+    assert [i >= 0 for i in ids.tolist()] == [one in known for one in text]
+    assert tokeniser.decode(ids[ids >= 0]) == "".join(one for one in text if one in known)
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_learning_twice_gives_the_same_also_in_another_process(kind):
+    ours = json.dumps(learned(kind).state(), sort_keys=True)
+    assert json.dumps(learned(kind).state(), sort_keys=True) == ours
+    command = [sys.executable, "-c", LEARN, kind, json.dumps(TEXTS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
+    assert done.stdout.strip() == ours
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_what_is_frequent_is_one_token(kind):
+    draw = np.random.default_rng(0)
+    words = ["".join(draw.choice(["ka", "ro", "mi", "ten", "su"], 3)) for _ in range(60)]
+    text = " ".join(draw.choice(words, 4000, p=np.arange(60, 0, -1) / 1830))
+    tokeniser = learn(kind, [text[i : i + 500] for i in range(0, len(text), 500)], 0, 330)
+    assert 256 < tokeniser.size <= 330
+    assert len(tokeniser.encode([text])[0]) < len(text) / 3
+
+
+def test_a_small_text_has_a_small_vocabulary():
+    assert learn("bpe", TEXTS, 256 * 20, None).size <= 276
+    many = " ".join(f"w{i * 7919 % 100003}" for i in range(60000))
+    assert learn("bpe", [many], len(many), None).size <= min(4096, 256 + len(many) // 256)
+
+
+@pytest.mark.parametrize("kind", ["characters", *KINDS])
+@settings(max_examples=60, deadline=None)
+@given(parts=st.lists(st.sampled_from(["\ue000", "\ue001", "\ue002", "the", " sea", "é"])))
+def test_marks_of_roles_are_one_token_each(kind, parts):
+    tokeniser = Characters("aehst é") if kind == "characters" else TOKENISERS[kind]
+    words = Vocabulary(tokeniser, roles=True)
+    text = "".join(parts)
+    (ids,) = words.encode([text])
+    assert words.decode(ids) == text
+    marks = [i - tokeniser.size for i in ids.tolist() if tokeniser.size <= i < tokeniser.size + 3]
+    assert marks == ["\ue000\ue001\ue002".index(one) for one in text if one >= "\ue000"]
+
+
+def test_tokens_stand_in_their_order():
+    words = Vocabulary(Characters("ab"), roles=True)
+    assert (words.tokeniser.size, words.assistant, words.unknown, words.end, words.pad) == (
+        *(2, 4, 5, 6),
+        7,
+    )
+    plain = Vocabulary(TOKENISERS["bpe"], roles=False)
+    assert (plain.assistant, plain.unknown, plain.end, plain.pad) == (None, None, 320, 321)
+    assert plain.size == 322
+    assert words.decode(np.array([0, 6, 1])) == "a"
+    assert words.decode(np.array([0, 7, 1])) == "a"
+    assert words.strange("abxa😀x") == ["x", "😀"]
+    assert plain.strange("😀") == []
+
+
+def ready(tmp_path, **changes):
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps({**TOKENISERS["bpe"].state()["tokenizer"], **changes}))
+    return path
+
+
+def test_a_ready_tokeniser_is_taken_as_it_is(tmp_path):
+    path = ready(tmp_path)
+    records = Text.load(TEXTS, tokenizer=str(path))
+    domain = Text()
+    domain.fit(records)
+    assert domain.views()[0].end == 320
+    path.unlink()
+    again = Text.from_state(json.loads(json.dumps(domain.state())))
+    assert again.codec.vocabulary.encode(TEXTS[:1])[0].tolist() == (
+        TOKENISERS["bpe"].encode(TEXTS[:1])[0].tolist()
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"normalizer": {"type": "Lowercase"}}, r"'ALL caps \d+' came back as 'all caps \d+'"),
+        ({"pre_tokenizer": {"type": "Whitespace"}, "decoder": None}, "came back as"),
+    ],
+)
+def test_a_tokeniser_that_does_not_fit_is_refused_with_an_example(tmp_path, changes, text):
+    records = Text.load(
+        [f"ALL caps {i}" for i in range(20)], tokenizer=str(ready(tmp_path, **changes))
+    )
+    with pytest.raises(DataError, match="must give every text back; .*" + text):
+        Text().fit(records)
+
+
+def test_what_is_no_tokenizer_json_is_refused(tmp_path):
+    path = tmp_path / "tokenizer.json"
+    for content, text in (("{}", "no tokenizer.json that can be read"), ("{", "is damaged")):
+        path.write_text(content)
+        with pytest.raises(DataError, match=text):
+            Text().fit(Text.load(TEXTS, tokenizer=str(path)))
+    path.unlink()
+    with pytest.raises(DataError, match=r"tokeniser cannot be read: .* does not exist"):
+        Text().fit(Text.load(TEXTS, tokenizer=str(path)))
+
+
+def test_a_missing_library_is_named_with_its_install_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(LikewiseError, match=r"pip install 'likewise\[text\]'"):
+        learned("bpe")
+    with pytest.raises(LikewiseError, match=r"pip install 'likewise\[text\]'"):
+        tokeniser_from(TOKENISERS["bpe"].state())
+    assert learned("bytes").size == 256
+
+
+def test_padding_and_truncation_of_a_ready_tokeniser_are_off(tmp_path):
+    data = TOKENISERS["bpe"].state()["tokenizer"]
+    cut = {"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0}
+    (ids,) = Subwords({**data, "truncation": cut}).encode(TEXTS[:1])
+    assert ids.tolist() == TOKENISERS["bpe"].encode(TEXTS[:1])[0].tolist()
+
+
+def test_scores_of_a_unigram_do_not_depend_on_the_order_of_sums():
+    one = [["a", -1.00000001], ["b", -2.0], ["Ā", -9.1], ["ā", -9.2]]
+    other = [["b", -2.00000001], ["a", -1.0], ["ā", -9.1], ["Ā", -9.2]]
+    assert tokenise._settled(one, {"a", "b"}) == tokenise._settled(other, {"a", "b"})
