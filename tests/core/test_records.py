@@ -143,3 +143,32 @@ def test_rows_of_a_file_are_read_when_they_are_asked_for(tmp_path):
     assert np.array_equal(np.asarray(some.items), wanted.items)
     assert np.array_equal(np.asarray(some.take([3, 1]).items), wanted.take([3, 1]).items)
     assert some.take([0]).items.whole is held
+
+
+def test_pieces_that_repeat_do_not_join_their_groups():
+    head, bodies = "licence", [f"body {row}" for row in range(30)]
+    items = tuple(text for body in bodies for text in (head, body))
+    groups = tuple(str(row // 2) for row in range(60))
+    ids = tuple(map(str, range(60)))
+
+    def parts(**facts):
+        records = Records(domain="toy", items=items, ids=ids, groups=groups, facts=facts)
+        return split(records, seed=0)
+
+    with pytest.raises(DataError, match="at least 3 different records"):
+        parts()
+    found = parts(pieces=True)
+    assert len(found.test) > 0
+    of = {name: {groups[row] for row in found.part(name)} for name in ("train", "valid", "test")}
+    assert not of["train"] & of["test"]
+
+
+def test_groups_that_are_equal_as_a_whole_stay_together():
+    items = tuple(text for row in range(20) for text in ("head", f"body {row % 10}"))
+    groups = tuple(str(row // 2) for row in range(40))
+    ids = tuple(map(str, range(40)))
+    records = Records(domain="toy", items=items, ids=ids, groups=groups, facts={"pieces": True})
+    found = split(records, seed=0)
+    for name in ("train", "valid", "test"):
+        rows = set(found.part(name).tolist())
+        assert all(((row + 20) % 40 in rows) for row in rows)

@@ -96,10 +96,11 @@ INPUTS = {
     "log_probs": lambda: (normal(200) - 9,),
 }
 OPTIONS = {
-    **dict.fromkeys(
-        ("bits_per_byte", "bits_per_character", "bits_per_dim", "nats_per_dim", "perplexity"),
-        {"dimensions": 3},
-    ),
+    **{
+        name: {"dimensions": 3}
+        for name in ("bits_per_byte", "bits_per_character", "bits_per_dim", "nats_per_dim")
+    },
+    "perplexity": {"dimensions": 3},
     "label_accuracy": {"labels": torch.arange(200) % 4},
 }
 MEASURES = sorted(catalogue().values(), key=lambda measure: measure.name)

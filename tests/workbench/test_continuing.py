@@ -9,7 +9,7 @@ import likewise as lw
 from likewise.core.errors import UsageError
 from likewise.workbench.data import load
 
-WORDS = "river stone cloud amber violet thunder meadow copper lantern orchard".split()
+WORDS = ["river", "stone", "cloud", "amber", "violet", "thunder", "meadow", "copper", "orchard"]
 RNG = random.Random(0)
 TEXTS = [" ".join(RNG.choices(WORDS, k=9)) for _ in range(120)]
 MORE = [" ".join(RNG.choices(WORDS, k=9)) for _ in range(120)]

@@ -192,7 +192,7 @@ def test_places_that_cannot_be(saved, tmp_path):
         ({"where": {"label": "disk"}}, "did you mean 'disc'"),
         ({"guidance": 2.0}, "gmm does not honour guidance; it honours: temperature"),
         ({"truncation": 1.0, "steps": 3}, "does not honour steps, truncation"),
-        ({"temperature": -1.0}, "temperature must be above 0 and finite; got -1"),
+        ({"temperature": -1.0}, "temperature must be 0 or above and finite; got -1"),
     ],
 )
 def test_wishes_that_cannot_be_are_said_before_anything_is_written(saved, tmp_path, wishes, said):

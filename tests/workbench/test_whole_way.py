@@ -74,9 +74,9 @@ def test_the_copier_is_never_best_and_is_held(name, boards):
     assert rows["copier"]["role"] == "control"
     findings = read_json(boards(name).path / "copier" / "audit.json")["findings"]
     copying = next(finding for finding in findings if finding["rule"] == "copying")
-    # Of strings there are so few that repeating one says nothing; points stand so close together
-    # that the copier's own noise takes them as far away as new ones.
-    assert copying["outcome"] == ("fail" if name in ("toy_grids", "toy_rows") else "unknown")
+    # Of strings there are so few that repeating one says nothing; points and rows stand so close
+    # together that the copier's own noise takes nearly all as far away as new ones.
+    assert copying["outcome"] == ("fail" if name == "toy_grids" else "unknown")
 
 
 def test_a_replayed_plan_gives_the_same_weights_samples_and_scores(boards, tmp_path):

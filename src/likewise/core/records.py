@@ -85,7 +85,9 @@ class Records:
         skipped: what loading left out, and why.
         notes: what loading changed or assumed, in plain sentences.
         origin: the path or name that it came from.
-        facts: what the domain must know besides (levels, colours, ...), as plain data.
+        facts: what the domain must know besides (levels, colours, ...), as plain data. With
+            "pieces" a record is a piece of its group (a passage of a document): what makes two
+            groups one is all of them, not a piece (a licence at the head of each).
     """
 
     domain: str
@@ -282,6 +284,8 @@ def _clusters(records: Records, groups: tuple[Any, ...] | None) -> list[list[int
 
     keys: list[list[str]] = [records.hashes()]
     if groups is not None:
+        if records.facts.get("pieces"):
+            keys = [_whole_hashes(records, groups)]
         keys.append([f"group {name}" for name in groups])
     if records.near is not None:
         alone = enumerate(records.near)
@@ -294,6 +298,15 @@ def _clusters(records: Records, groups: tuple[Any, ...] | None) -> list[list[int
     for row in range(len(records)):
         clusters.setdefault(root(row), []).append(row)
     return list(clusters.values())
+
+
+def _whole_hashes(records: Records, groups: tuple[Any, ...]) -> list[str]:
+    """For each record, which is a piece of its group, a hash of that whole group."""
+    pieces: dict[Any, list[str]] = {}
+    for name, part in zip(groups, records.hashes(), strict=True):
+        pieces.setdefault(name, []).append(part)
+    whole = {name: _hash("".join(parts)) for name, parts in pieces.items()}
+    return [whole[name] for name in groups]
 
 
 def _hash(item: Any) -> str:

@@ -37,6 +37,7 @@ from likewise.nn.tokens import Reading, cut, documents, prefixes, reading, texts
 
 ROOM = 2**22  # logits that are held at once when a likelihood is asked
 ROOMY = 64  # places that a cache has to spare
+FEW = 512  # tokens, up to which runs of them are worth a table
 DROPPED = 0.1  # of rows, whose labels and the like the model does not see
 
 
@@ -162,6 +163,7 @@ class Transformer(Family[Config]):
             heads=heads,
             groups=heads,
             hidden=_hidden(width),
+            runs=5 if isinstance(space, Sequence) and space.tokens <= FEW else 0,
             batch=max(8, min(512, 8192 // length)),
         )
 
@@ -235,7 +237,8 @@ class Transformer(Family[Config]):
     def _told(self, x: Tensor) -> Tensor:
         """Logits of places (..., d)."""
         logits = self.head(self.norm(x))
-        logits[..., self.space.pad] = -torch.inf
+        if self.space.pad != self.space.end:
+            logits[..., self.space.pad] = -torch.inf
         return logits
 
     # -- sampling -------------------------------------------------------------------------

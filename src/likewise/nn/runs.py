@@ -25,7 +25,8 @@ class Runs(nn.Module):
         super().__init__()
         self.longest = longest
         self.buckets = buckets
-        self.table = nn.Embedding((longest - 1) * buckets, width)  # one block of rows a length
+        # one block of rows a length; one look-up of all is one pass over its gradient
+        self.table = nn.EmbeddingBag((longest - 1) * buckets, width, mode="sum")
         nn.init.zeros_(self.table.weight)
 
     def forward(self, inputs: Tensor, end: int, pad: int, before: Tensor | None = None) -> Tensor:
@@ -35,10 +36,11 @@ class Runs(nn.Module):
             before = inputs.new_full((n, self.longest - 1), pad)
         whole = torch.cat([before, inputs], dim=1)
         number = documents(whole, end)
-        key, total = inputs * HASH, torch.zeros(n, w, 1, device=inputs.device)
+        key, rows = inputs * HASH, []
         for back in range(1, self.longest):
             place = slice(self.longest - 1 - back, self.longest - 1 - back + w)
             same = number[:, place] == number[:, self.longest - 1 :]
             key = (key ^ torch.where(same, whole[:, place] + 1, 0)) * HASH & 0xFFFFFFFFFF
-            total = total + self.table((back - 1) * self.buckets + (key >> 12) % self.buckets)
-        return total
+            rows.append((back - 1) * self.buckets + (key >> 12) % self.buckets)
+        bags = torch.stack(rows, dim=2).flatten(0, 1)  # (n, w, lengths) -> (n * w, lengths)
+        return self.table(bags).view(n, w, -1)

@@ -130,6 +130,66 @@ _MEANINGS = {
         "for some families and an upper bound for others. Families without a density have none. "
         "It says little about how samples look.",
     ),
+    "bits_per_byte": Meaning(
+        label="Bits per byte",
+        better="lower",
+        what="How many bits a byte the family needs to write down held-out texts, each read after "
+        "what stands before it in its document; the end of a document counts as a byte. It "
+        "compares families whatever their tokens are, as the rate of a compressor does.",
+    ),
+    "bits_per_character": Meaning(
+        label="Bits per character",
+        better="lower",
+        what="The same, divided by characters.",
+    ),
+    "perplexity": Meaning(
+        label="Perplexity",
+        better="lower",
+        what="How many equally likely tokens would be as hard to guess as the held-out ones. It "
+        "compares nothing between tokenisers.",
+    ),
+    **{
+        f"distinct_{n}": Meaning(
+            label=f"Distinct-{n}",
+            better="higher",
+            what=f"The share of runs of {n} words (of characters where texts are short) that are "
+            "different from one another. More than the real vs real row has is noise.",
+        )
+        for n in (1, 2, 3)
+    },
+    "self_bleu": Meaning(
+        label="Self-BLEU",
+        better="lower",
+        what="How much of each text stands in others. Less than the real vs real row is noise.",
+    ),
+    "repetition": Meaning(
+        label="Repetition",
+        better="lower",
+        what="The share of runs of four words that stood in the same text before: loops.",
+    ),
+    "overlap_4": Meaning(
+        label="Overlap with train",
+        better="lower",
+        what="The share of runs of four words that stand in training texts. Held-out texts share "
+        "some too: read it beside the real vs real row.",
+    ),
+    "verbatim": Meaning(
+        label="Verbatim",
+        better="lower",
+        what="The share of characters in runs of at least 50 that stand word for word in training "
+        "texts.",
+    ),
+    "longest_run": Meaning(
+        label="Longest run",
+        better="lower",
+        what="The longest run of characters that also stands in a training text.",
+    ),
+    "reference_distance": Meaning(
+        label="Reference distance",
+        better="lower",
+        what="How many more bits a byte test texts cost a small model that learned from the "
+        "generated texts than one that learned from as many real ones; 0 for real data.",
+    ),
     "excess": Meaning(
         label="Excess",
         better="lower",

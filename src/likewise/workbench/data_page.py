@@ -184,6 +184,10 @@ def _choice(prepared: Prepared) -> dict[str, Any]:
         chosen["levels"] = state["levels"]
     if "augment" in state:
         chosen["augmentation"] = ", ".join(state["augment"] or ()) or "none"
+    if "tokenizer" in prepared.records.facts:
+        count = getattr(prepared.space, "tokens", 0)
+        chosen["tokens"] = f"{prepared.records.facts['tokenizer']}, {count:,} of them"
+        chosen["context"] = f"{state['context']:,} tokens"
     chosen = chosen or {"tensors": describe(prepared.space)}
     steered = [condition.name for condition in prepared.domain.conditions()]
     chosen["steered by"] = ", ".join(steered) or "nothing"

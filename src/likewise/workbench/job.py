@@ -17,11 +17,12 @@ from torch import Tensor
 from likewise import __version__
 from likewise.auditing.copying import closest
 from likewise.auditing.material import Material, Reference
+from likewise.auditing.rule import ERROR
 from likewise.auditing.rules import audit, left_out
 from likewise.core.condition import Batch
 from likewise.core.contract import Source, Trainable
 from likewise.core.errors import LikewiseError, StoreError
-from likewise.core.results import Score, verdict
+from likewise.core.results import Finding, Score, verdict
 from likewise.evaluation.features import FeatureSet, labels_of
 from likewise.evaluation.scorecard import excess, score_samples
 from likewise.reporting import report
@@ -36,9 +37,10 @@ from likewise.workbench.continuing import Start
 from likewise.workbench.data import Prepared
 from likewise.workbench.fitting import fit, kinds
 from likewise.workbench.listen import Listener
-from likewise.workbench.material import losses, reference, unasked
+from likewise.workbench.material import asked_rows, losses, reference, unasked
 from likewise.workbench.scoring import likelihoods, reconstruction
 from likewise.workbench.shown import keep
+from likewise.workbench.texts import RunTexts
 from likewise.workbench.validation import Validate, validator
 
 SHOWN = 64
@@ -239,6 +241,7 @@ class Work:
         scores = score_samples(x[:n], real, features, n=n, labels=asked, seed=self.seed)
         draws, judged = self._judged(name)
         scores |= likelihoods(self.prepared, model, draws=draws, judged=judged, seed=self.seed)
+        scores |= self._texts.score(x) if self._texts else {}
         if model.family.claims.latent:
             scores["reconstruction"], again, conditions = reconstruction(
                 self.prepared, model, judged=judged
@@ -261,7 +264,13 @@ class Work:
         real, _ = self.prepared.held_out("test")
         label = labels_of(self.prepared.domain.conditions())
         labels = c[label.name][0] if label is not None else None
-        return score_samples(made, real, features, n=self.plan.n, labels=labels, seed=self.seed)
+        scores = score_samples(made, real, features, n=self.plan.n, labels=labels, seed=self.seed)
+        return scores | (self._texts.score(made) if self._texts else {})
+
+    @cached_property
+    def _texts(self) -> RunTexts | None:
+        """The real texts, where records are texts."""
+        return RunTexts.of(self.prepared, self.seed)
 
     def audit(self, name: str, features: FeatureSet) -> dict[str, Any]:
         """The findings and the verdict of one family."""
@@ -277,16 +286,25 @@ class Work:
         real, model = self._reference, self.model(name)
         asked = losses(self.prepared, model, real, draws=draws, judged=judged)
         material = Material(samples=x, reference=real, losses=asked)
-        findings = audit(material)
+        findings, silent = self._findings(name, material)
         self._show_closest(name, material)
         facts = {
             "name": name,
             "verdict": verdict(findings),
             "words": "evidence of resistance to the attacks run",
             "findings": [finding.to_json() for finding in findings],
-            "left_out": {**left_out(material), **unasked(self.prepared)},
+            "left_out": {**left_out(material), **silent, **unasked(self.prepared)},
         }
         return self.run.keep(path, inputs, facts)
+
+    def _findings(self, name: str, material: Material) -> tuple[list[Finding], dict[str, str]]:
+        """The findings of a family, over texts too where it wrote some, and what is left out."""
+        if self._texts is None:
+            return audit(material), {}
+        draws, judged = self._judged(name)
+        rows = asked_rows(self.prepared, material.reference, draws=draws, judged=judged)
+        more, silent = self._texts.audit(material.samples, self.model(name), material.losses, rows)
+        return [*audit(material, error=ERROR / 2), *more], silent
 
     def _judged(self, name: str) -> tuple[int, int | None]:
         """How many noise draws a family's likelihood averages over, and records it reads."""

@@ -126,11 +126,7 @@ def losses(
         return None
     afforded = draws * (judged or JUDGED)
     count = min(JUDGED, afforded)
-    parts: tuple[tuple[Part, Tensor], ...] = (
-        ("train", real.asked[:count] * len(prepared.split.train) // len(real.train)),
-        ("valid", chosen(prepared, "valid", AUDITED, real.seed)[: count - count // 2]),
-        ("test", chosen(prepared, "test", AUDITED, real.seed)[: count // 2]),
-    )
+    parts = asked_rows(prepared, real, draws=draws, judged=judged)
     found = [_read(prepared, name, rows, space) for name, rows in parts]
     x = torch.cat([x for x, _ in found])
     c = {
@@ -145,6 +141,18 @@ def losses(
         values = model.log_mass(x, c, seed=seed, draws=afforded // count)
     train, valid, test = values.double().split([len(rows) for _, rows in parts])
     return Losses(train, valid, test)
+
+
+def asked_rows(
+    prepared: Prepared, real: Reference, *, draws: int, judged: int | None
+) -> tuple[tuple[Part, Tensor], ...]:
+    """Which records of each part a model's likelihood is asked of; see `losses`."""
+    count = min(JUDGED, draws * (judged or JUDGED))
+    return (
+        ("train", real.asked[:count] * len(prepared.split.train) // len(real.train)),
+        ("valid", chosen(prepared, "valid", AUDITED, real.seed)[: count - count // 2]),
+        ("test", chosen(prepared, "test", AUDITED, real.seed)[: count // 2]),
+    )
 
 
 def chosen(prepared: Prepared, name: Part, most: int, seed: int) -> Tensor:

@@ -257,7 +257,13 @@ def open(path: str | Path, name: str | None = None, *, device: str = "cpu") -> M
 
 
 def open_free(folder: Path, *, device: str = "cpu") -> Model:
-    """A saved model that is no control."""
+    """A saved model that is no control, or a checkpoint in the layout of Hugging Face."""
+    from likewise.workbench.exchange import adopt, foreign
+
+    if foreign(folder):
+        model = adopt(folder)
+        model.family.to(device)
+        return model
     model = open_model(folder, device=device)
     if model.family.claims.role == "control":
         raise UsageError(

@@ -18,17 +18,18 @@ from likewise.core.space import Sequence as SequenceSpace
 from likewise.core.space import Space
 from likewise.domains.text import prompts, read, recognise, save, show, toy
 from likewise.domains.text.corpus import Passages, passages_of
+from likewise.domains.text.passages import LEAST
 from likewise.domains.text.roles import plain, shown
+from likewise.domains.text.sizes import sizes_of
 from likewise.domains.text.source import RecordSource, WindowSource, filled, labels_of
 from likewise.domains.text.stream import stream_of
 from likewise.domains.text.tokenise import check_fit, learn, tokeniser_from
 from likewise.domains.text.vocabulary import Vocabulary
 
 LABEL, PROMPT, SOURCE = "label", "prompt", "source"
+GIVEN = ("begin", "end", "pad", "tokens")  # of a checkpoint from elsewhere
 LEARNED = 1 << 26  # bytes of train, evenly spread, that a tokeniser learns from
 CHECKED = 1 << 22  # bytes of train that a ready tokeniser must give back
-OUTSIDE = float(np.log(0x110000))
-"""Nats for a character that a character tokeniser cannot spell: one of all of Unicode's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,8 @@ class Codec:
 
     Attributes:
         vocabulary: the tokens.
-        context: the most tokens of a record, its end among them.
+        context: how many tokens a model sees at once.
+        passage: the most tokens of a record, its end among them; no more than the context.
         whole: whether records are whole documents, so that a prompt is how a document begins.
         labels: the names of the labels, sorted; empty if there are none.
         source: the most tokens of a source text, 0 if there are none.
@@ -45,6 +47,7 @@ class Codec:
 
     vocabulary: Vocabulary
     context: int
+    passage: int
     whole: bool
     labels: tuple[str, ...]
     source: int
@@ -125,6 +128,7 @@ class Text(Domain):
         self._codec = Codec(
             vocabulary=vocabulary,
             context=int(train.facts.get("context") or sizes.max() + 1),
+            passage=int(train.facts.get("passage") or sizes.max() + 1),
             whole=bool((passages.opens & passages.closes).all()),
             labels=tuple(sorted(labels)),
             source=max(longest, int(train.facts.get("source", 0))),
@@ -144,9 +148,11 @@ class Text(Domain):
             "tokeniser": codec.vocabulary.tokeniser.state(),
             "roles": bool(codec.vocabulary.marks),
             "context": codec.context,
+            "passage": codec.passage,
             "whole": codec.whole,
             "labels": list(codec.labels),
             "source": codec.source,
+            **codec.vocabulary.given,
         }
 
     @classmethod
@@ -155,9 +161,11 @@ class Text(Domain):
         domain = cls()
         try:
             tokeniser = tokeniser_from(state["tokeniser"])
+            given = {name: int(state[name]) for name in GIVEN} if "tokens" in state else None
             domain._codec = Codec(
-                vocabulary=Vocabulary(tokeniser, roles=bool(state["roles"])),
+                vocabulary=Vocabulary(tokeniser, roles=bool(state["roles"]), given=given),
                 context=int(state["context"]),
+                passage=int(state["passage"]),
                 whole=bool(state["whole"]),
                 labels=tuple(state["labels"]),
                 source=int(state["source"]),
@@ -170,16 +178,18 @@ class Text(Domain):
         """Records one a row, and windows of a stream unless records have a label or a source."""
         codec, words = self.codec, self.codec.vocabulary
 
-        def view(packed: bool) -> SequenceSpace:
+        def view(length: int, packed: bool = False) -> SequenceSpace:
             return SequenceSpace(
-                length=codec.context,
+                length=length,
                 tokens=words.size,
                 end=words.end,
                 pad=words.pad,
                 packed=packed,
             )
 
-        return (view(False),) if codec.labels or codec.source else (view(False), view(True))
+        if codec.labels or codec.source:
+            return (view(codec.context),)
+        return view(codec.passage), view(codec.context, packed=True)
 
     def conditions(self) -> Conditions:
         """What stands before, and the label or the source where records have one."""
@@ -222,6 +232,7 @@ class Text(Domain):
             vocabulary=words,
             space=view,
             conditions=self.conditions(),
+            context=self.codec.context,
             train=train,
         )
 
@@ -239,16 +250,13 @@ class Text(Domain):
         return filled(rows, words.pad), present
 
     def decode(self, x: Tensor, space: Space, c: Batch | None = None) -> Records:
-        """Rows (n, length) of a view as texts, each up to its end, with labels where `c` has them.
-
-        Marks of roles stay in a text; `shown` of `roles.py` makes lines of them.
-        """
+        """Rows (n, length) of a view as texts, each up to its end, with labels where `c` has them."""
         self._view(space)
         if x.ndim != 2 or x.is_floating_point():
             got = (tuple(x.shape), str(x.dtype))
             raise DataError(must("texts", "whole numbers of shape (n, length)", got))
         words, codec = self.codec.vocabulary, self.codec
-        rows = x.detach().cpu().numpy().clip(0, words.pad)
+        rows = x.detach().cpu().numpy().clip(0, words.size - 1)
         conditions: dict[str, tuple[str | None, ...]] = {}
         if c and LABEL in c and len(codec.labels) > 1:
             pairs = zip(c[LABEL][0].tolist(), c[LABEL][1].tolist(), strict=True)
@@ -258,7 +266,11 @@ class Text(Domain):
             items=tuple(words.decode(row) for row in rows),
             ids=tuple(str(i) for i in range(len(rows))),
             conditions=conditions,
-            facts={"roles": bool(words.marks), "context": codec.context},
+            facts={
+                "roles": bool(words.marks),
+                "context": codec.context,
+                "passage": codec.passage,
+            },
         )
 
     def condition(self, where: Mapping[str, Any], n: int) -> Batch:
@@ -299,24 +311,42 @@ class Text(Domain):
 
         The end of a document counts as one of each, where a record closes its document.
         """
+        return sizes_of(_passages(records), self.codec.vocabulary)
+
+    @property
+    def roles(self) -> dict[str, int]:
+        """The tokens that open the turns of a dialogue; empty if there are none."""
         words = self.codec.vocabulary
-        passages = _passages(records)
-        ends = torch.from_numpy(passages.closes).double()
-        size = torch.from_numpy(passages.bytes()).double() + ends
-        counts, lost = [], []
-        for text in passages:
-            counts.append(len(text))
-            outside = 0
-            if words.unknown is not None:
-                outside = int((words.encode([text])[0] == words.unknown).sum())
-            lost.append(outside * OUTSIDE)
-        characters = torch.tensor(counts, dtype=torch.float64) + ends
-        units = {"byte": size, "character": characters}
-        return Sizes(units=units, outside=torch.tensor(lost, dtype=torch.float64))
+        names = ("system", "user", "assistant") if words.marks else ()
+        return {name: words.tokeniser.size + place for place, name in enumerate(names)}
+
+    @property
+    def end(self) -> int:
+        """The token that closes a document."""
+        return self.codec.vocabulary.end
+
+    @property
+    def pad(self) -> int:
+        """The token that fills up."""
+        return self.codec.vocabulary.pad
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a plain text alone; marks of roles in it are left out.
+
+        Raises:
+            UsageError: it has characters that there is no token for.
+        """
+        said = plain(text)
+        prompts.refuse_strange(said, "text", self.codec.vocabulary)
+        return self.codec.vocabulary.encode([said])[0].tolist()
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """The text of tokens, no end or padding among them; broken bytes become U+FFFD."""
+        return self.codec.vocabulary.decode(np.array(tokens, dtype=np.int64))
 
     def alike(self) -> dict[str, Any]:
-        """The context of training."""
-        return {"context": self.codec.context}
+        """The context of training, or the least that `load` takes: it shrinks to short texts."""
+        return {"context": max(LEAST, self.codec.context)}
 
     def texts(self, records: Records) -> tuple[str, ...]:
         """The records as a person reads them: turns of a dialogue as lines."""

@@ -85,6 +85,8 @@ def records_of(documents: Documents, options: Options, what: str, origin: str) -
             "tokenizer": plan.tokenizer,
             "vocabulary": options.vocabulary,
             "context": plan.context,
+            "passage": plan.limit + 1,  # with its end
+            "pieces": not plan.positional and not whole,
             "roles": documents.roles,
             "documents": len(starts),
             "source": max((len(text.encode()) for text in columns["source"] or ()), default=0),

@@ -50,9 +50,9 @@ def tokens(
     texts = [_text(value, name, vocabulary) for value in values]
     rows = []
     for text, ids in zip(texts, vocabulary.encode(texts), strict=True):
-        _refuse_strange(text, name, vocabulary)
+        refuse_strange(text, name, vocabulary)
         if begins or (name == "prompt" and not len(ids)):
-            ids = np.append(vocabulary.end, ids)
+            ids = np.append(vocabulary.begin, ids)
         if len(ids) > most:
             remedy = "Leave out its beginning."
             raise UsageError(must(f"a {name}", f"of at most {most} tokens", len(ids), remedy))
@@ -81,7 +81,8 @@ def _text(value: Any, name: str, vocabulary: Vocabulary) -> str:
         raise UsageError(str(error)) from error
 
 
-def _refuse_strange(text: str, name: str, vocabulary: Vocabulary) -> None:
+def refuse_strange(text: str, name: str, vocabulary: Vocabulary) -> None:
+    """UsageError, naming them, if a text has characters that there is no token for."""
     strange = vocabulary.strange(text)
     if strange:
         some = ", ".join(repr(printable(one)) for one in strange[:8])

@@ -9,7 +9,7 @@ import numpy as np
 
 from likewise.core.errors import DataError, must
 from likewise.core.records import Records, Skipped
-from likewise.domains.text import files, rows
+from likewise.domains.text import files, rows, token_files
 from likewise.domains.text.decode import BinaryError, encoding_of, lines, pieces
 from likewise.domains.text.documents import Documents
 from likewise.domains.text.files import ACCEPTED, PARTS, ROWS, TABLES, kind, missing, opened
@@ -59,6 +59,10 @@ def _file(path: Path, name: str, documents: Documents, options: Options) -> None
     """One file, by its ending; DataError if it cannot be read."""
     if not path.is_file():
         raise DataError(must(f"'{path}'", "a file or a folder", "a pipe, a socket or a device"))
+    if kind(path) == token_files.ENDING:
+        for number, text in enumerate(token_files.texts(path, options.tokenizer)):
+            documents.add(text, f"{name}#{number}")
+        return
     parts = _parts(path, name, documents, options)
     ending, what = kind(path), f"file '{path}'"
     if ending == ".json":

@@ -10,6 +10,7 @@ from likewise.core.contract import Guess
 from likewise.domains.text.decode import HEAD, encoding_of
 from likewise.domains.text.files import ROWS, SUFFIXES, TABLES, TEXTS, kind, opened
 from likewise.domains.text.rows import CHATS, SOURCE, TARGET, TEXT
+from likewise.domains.text.token_files import ENDING
 
 GLANCE = 2000  # files looked at
 NOT = Guess(0.0, "neither a path nor a list of texts")
@@ -40,6 +41,8 @@ def _path(path: Path) -> Guess:
         return Guess(0.95 if ending in TEXTS else 0.8, f"a file ending in {ending}")
     if ending in (*ROWS, *TABLES):
         return _rows(path)
+    if ending == ENDING:
+        return Guess(0.3, "a file ending in .bin may hold tokens")
     if ending:
         return Guess(0.0, f"a file ending in {ending!r} is no text")
     with opened(path) as file:

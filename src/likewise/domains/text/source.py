@@ -43,7 +43,7 @@ def turns(tokens: Ids, vocabulary: Vocabulary, speaking: npt.NDArray[np.bool_]) 
     """
     first = vocabulary.tokeniser.size
     marks = (tokens >= first) & (tokens < first + len(vocabulary.marks))
-    marks |= tokens >= vocabulary.end
+    marks |= (tokens == vocabulary.end) | (tokens == vocabulary.pad)
     place = np.where(marks, np.arange(tokens.shape[1]), -1)
     latest = np.maximum.accumulate(place, axis=1)  # (n, T) where the latest mark stands
     spoken = np.take_along_axis(tokens, np.maximum(latest, 0), axis=1) == vocabulary.assistant
@@ -59,6 +59,8 @@ class RecordSource:
         passages: the records.
         columns: {name: (n, ...) values and (n,) presence} of conditions but the prompt.
         vocabulary, space, conditions: of the codec.
+        context: how many tokens a model sees at once; half of it is the most of a prompt, the
+            same for all records, for it must not tell how long one is.
         train: whether prompts are left out at random, and turns of a dialogue are told apart.
     """
 
@@ -70,9 +72,12 @@ class RecordSource:
         vocabulary: Vocabulary,
         space: SequenceSpace,
         conditions: Conditions,
+        context: int,
         train: bool,
     ) -> None:
         self.passages, self.columns, self.vocabulary = passages, columns, vocabulary
+        self.context = context
+        self.room = max(1, context // 2)
         self.space: Space = space
         self.conditions = conditions
         self.train = train
@@ -93,7 +98,7 @@ class RecordSource:
         for row, ids in zip(rows, ended, strict=True):
             self._check(row, ids)
         x = filled(ended, vocabulary.pad, self._length)
-        prompts = self._prompts(rows, [self._length + 1 - len(ids) for ids in ended])
+        prompts = self._prompts(rows)
         present = torch.ones(len(rows), dtype=torch.bool)
         if self.train:
             present = rng.integers(ABSENT, len(rows)) > 0
@@ -109,17 +114,16 @@ class RecordSource:
             raise DataError(
                 f"a record must have at most {self._length} tokens, its end among them; "
                 f"{self.passages[row][:40]!r} has {len(ids)}. Load the data as that of training "
-                f"was: with context={self._length} and the same tokenizer."
+                f"was: with context={self.context} and the same tokenizer."
             )
 
-    def _prompts(self, rows: Sequence[int], rooms: Sequence[int]) -> list[Ids]:
+    def _prompts(self, rows: Sequence[int]) -> list[Ids]:
         """What stands before each row, as many tokens as there is room for."""
-        reach = self.vocabulary.tokeniser.reach
-        pairs = zip(rows, rooms, strict=True)
-        texts = [self.passages.before(row, reach * max(1, room)) for row, room in pairs]
-        begin = np.array([self.vocabulary.end])
-        found = zip(self.vocabulary.encode(texts), rooms, strict=True)
-        return [ids[-max(1, room) :] if len(ids) else begin for ids, room in found]
+        reach = self.vocabulary.tokeniser.reach * self.room
+        texts = [self.passages.before(row, reach) for row in rows]
+        begin = np.array([self.vocabulary.begin])
+        found = self.vocabulary.encode(texts)
+        return [ids[-self.room :] if len(ids) else begin for ids in found]
 
     def _speaking(self, row: int) -> bool:
         """Whether the assistant speaks just before a record."""
@@ -170,7 +174,7 @@ class WindowSource:
         tokens, vocabulary = self.stream.tokens, self.vocabulary
         rows = [tokens[start : start + self._length].astype(np.int64) for start in starts.tolist()]
         x = filled(rows, vocabulary.pad, self._length)
-        begin = vocabulary.end if self.stream.opens else vocabulary.pad
+        begin = vocabulary.begin if self.stream.opens else vocabulary.pad
         before = np.where(starts > 0, tokens[np.maximum(starts - 1, 0)], begin).astype(np.int64)
         present = torch.from_numpy(~absent & (before != vocabulary.pad))
         c: dict[str, tuple[Tensor, Tensor]] = {

@@ -94,7 +94,8 @@ def _starts(sizes: Places) -> Places:
 
 def _digest(passages: Passages, vocabulary: Vocabulary) -> str:
     words = json.dumps(vocabulary.tokeniser.state(), sort_keys=True)
-    facts = (cache.VERSION, passages.fingerprint(), bool(vocabulary.marks), words)
+    marks, given = bool(vocabulary.marks), sorted(vocabulary.given.items())
+    facts = (cache.VERSION, passages.fingerprint(), marks, words, given)
     return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
 
 

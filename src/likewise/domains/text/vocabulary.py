@@ -1,7 +1,7 @@
 """The tokens of a codec: the tokeniser's own, then roles, the unknown, the end, the padding."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -18,6 +18,8 @@ class Vocabulary:
     Args:
         tokeniser: whose tokens come first.
         roles: whether there are marks of roles, each one token.
+        given: {"begin", "end", "pad", "tokens"} of a checkpoint from elsewhere, which has its
+            own: the token before a text, the one after it, padding, and how many there are.
 
     Example:
         >>> words = Vocabulary(Characters("ab"), roles=True)
@@ -27,7 +29,9 @@ class Vocabulary:
         ([3, 1, 5], "'\\ue001b\\ufffd'")
     """
 
-    def __init__(self, tokeniser: Tokeniser, *, roles: bool) -> None:
+    def __init__(
+        self, tokeniser: Tokeniser, *, roles: bool, given: Mapping[str, int] | None = None
+    ) -> None:
         self.tokeniser = tokeniser
         self.marks = MARKS if roles else ()
         after = tokeniser.size + len(self.marks)
@@ -35,6 +39,10 @@ class Vocabulary:
         self.end = after + (self.unknown is not None)
         self.pad = self.end + 1
         self.size = self.end + 2
+        self.given = dict(given or {})
+        if given is not None:
+            self.end, self.pad, self.size = (given[name] for name in ("end", "pad", "tokens"))
+        self.begin = self.given.get("begin", self.end)
 
     @property
     def assistant(self) -> int | None:
@@ -63,7 +71,7 @@ class Vocabulary:
 
     def decode(self, ids: Ids) -> str:
         """The text of tokens, up to the first end or padding; U+FFFD for the unknown."""
-        over = np.flatnonzero(ids >= self.end)
+        over = np.flatnonzero((ids == self.end) | (ids == self.pad))
         ids = ids[: over[0]] if len(over) else ids
         edges = np.flatnonzero(ids >= self.tokeniser.size).tolist()
         parts, begun = [], 0
@@ -76,7 +84,8 @@ class Vocabulary:
         return "".join(parts)
 
     def _special(self, token: int) -> str:
-        return UNKNOWN if token == self.unknown else self.marks[token - self.tokeniser.size]
+        mark = token - self.tokeniser.size
+        return self.marks[mark] if mark < len(self.marks) else UNKNOWN
 
     def strange(self, text: str) -> list[str]:
         """The characters of a text that there is no token for, each once."""

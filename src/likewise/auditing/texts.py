@@ -1,0 +1,173 @@
+"""What an audit of texts works on, and whether texts recite training texts.
+
+A rule over texts is a `Rule` as any other: it asks of its material its samples, and of the
+reference what was worked out before. Both are strings here, where `Material` has tensors.
+
+Recitation: a sample recites if 50 characters of it in a row stand in a training text. The effect
+is the share of samples that do, beyond that share among texts that were never trained on, which
+quote, repeat headings and licences too. Cannot see a copy in which every few words are changed.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
+
+import torch
+from torch import Tensor
+
+from likewise.auditing.rule import Effect, Rule
+from likewise.core.rng import fold, generator
+from likewise.measures.intervals import newcombe
+from likewise.measures.texts_reuse import RUN, runs_in_train
+
+MATTERS = 0.05
+Continue: TypeAlias = Callable[[Sequence[str], int], Sequence[str]]
+Value = TypeVar("Value")
+
+
+class Asked(NamedTuple):
+    """What a model says of some real texts.
+
+    Attributes:
+        texts: n of them.
+        log_masses: (n,) nats.
+        reference: (n,) nats of a model that saw none of them (that of
+            `measures.texts_reference`, say), or None.
+    """
+
+    texts: Sequence[str]
+    log_masses: Tensor
+    reference: Tensor | None = None
+
+
+class TextLosses(NamedTuple):
+    """What a model says of some training texts, and of some that it never saw."""
+
+    train: Asked
+    valid: Asked
+    test: Asked
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealTexts:
+    """The real texts of a run, and what depends on nothing else: worked out once for a run.
+
+    Attributes:
+        train: what the models were trained on.
+        valid, test: texts that they never saw.
+        seed: of the controls.
+    """
+
+    train: Sequence[str]
+    valid: Sequence[str]
+    test: Sequence[str]
+    seed: int = 0
+    _known: dict[Hashable, Any] = field(
+        init=False, default_factory=dict, repr=False, compare=False
+    )
+
+    def once(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """What `make` gives, made at the first call with this key."""
+        if key not in self._known:
+            self._known[key] = make()
+        found: Value = self._known[key]
+        return found
+
+    @property
+    def held_out(self) -> list[str]:
+        """Texts that were never trained on: valid, then test."""
+        return [*self.valid, *self.test]
+
+    def some(self, texts: Sequence[str], n: int, *words: object) -> list[str]:
+        """At most n of some texts, drawn at random for one purpose."""
+        seed = fold(self.seed, "audit", *words)
+        rows = torch.randperm(len(texts), generator=generator(seed))[:n]
+        return [texts[row] for row in rows.tolist()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Texts:
+    """What one model wrote, beside the real texts.
+
+    Attributes:
+        samples: texts that the model wrote.
+        reference: the real texts.
+        losses: what the model says of real texts, or None if it has no density.
+        continue_from: (prefixes, characters) -> the likeliest continuation of each prefix, at
+            least that many characters where the model does not end the text; None if it has none.
+    """
+
+    samples: Sequence[str]
+    reference: RealTexts
+    losses: TextLosses | None = None
+    continue_from: Continue | None = None
+
+    def untrained(self) -> "Texts":
+        """The test texts as if they were samples, judged by the valid ones alone: made once."""
+        real = self.reference
+        return real.once(
+            "untrained", lambda: Texts(samples=real.test, reference=replace(real, test=()))
+        )
+
+
+def text_rule(
+    name: str,
+    *,
+    effect: Callable[[Texts, float], Effect],
+    positive: Callable[[Texts], Texts],
+    negative: Callable[[Texts], Texts],
+    applies: Callable[[Texts], str | None],
+    shared: bool = True,
+) -> Rule:
+    """A Rule whose material is `Texts`; the attributes are those of `Rule`."""
+    over_texts = {"effect": effect, "positive": positive, "negative": negative, "applies": applies}
+    return Rule(name=name, shared=shared, **cast(dict[str, Any], over_texts))
+
+
+def compared(found: int, n: int, base: int, m: int, level: float, matters: float) -> Effect:
+    """A share among n samples beyond the same share among m never-trained texts."""
+    low, high = newcombe(found, n, base, m, level)
+    effect = found / n - base / m
+    return Effect(value=effect, low=low, high=high, matters=matters, sentence="", n=n, evidence={})
+
+
+def _recited(texts: Sequence[str], train: Sequence[str]) -> int:
+    """How many texts hold a run of train."""
+    return sum(bool(mask.any()) for mask in runs_in_train(texts, train, length=RUN))
+
+
+def _effect(texts: Texts, level: float) -> Effect:
+    real = texts.reference
+    base = real.once("recited", lambda: _recited(real.held_out, real.train))
+    found, n, m = _recited(texts.samples, real.train), len(texts.samples), len(real.held_out)
+    return replace(
+        compared(found, n, base, m, level, MATTERS),
+        sentence=(
+            f"{found} of {n} samples hold {RUN} characters in a row that stand in a training "
+            f"text, and {base} of {m} texts that were never trained on."
+        ),
+        evidence={"recited": found, "recited_by_held_out": base, "characters": RUN},
+    )
+
+
+def _too_short(texts: Texts) -> str | None:
+    held_out = texts.reference.held_out
+    long = sum(len(text) >= RUN for text in held_out)
+    if 2 * long >= len(held_out):
+        return None
+    return f"most texts have fewer than {RUN} characters, too few to call a run recited"
+
+
+def training_texts(texts: Texts) -> Texts:
+    """Training texts themselves, as if they were samples."""
+    real = texts.reference
+    return replace(texts, samples=real.some(real.train, len(texts.samples), "training texts"))
+
+
+RECITATION = text_rule(
+    "recitation",
+    effect=_effect,
+    positive=training_texts,
+    negative=Texts.untrained,
+    applies=_too_short,
+)

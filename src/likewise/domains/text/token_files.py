@@ -1,0 +1,70 @@
+"""Files of token numbers, as small code bases write them: uint16 after uint16, `.bin`.
+
+They say nothing of the tokens, so they need the tokenizer.json that made them. A `meta.pkl` beside
+them is never read: nothing is unpickled here.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from likewise.core.errors import DataError, StoreError, must
+from likewise.domains.text.tokenise import Tokeniser, tokeniser_from
+from likewise.store.files import read_json
+
+ENDING = ".bin"
+AT_ONCE = 1 << 20  # tokens
+ENDS = ("<|endoftext|>", "</s>", "<|end|>", "<eos>")
+
+
+def texts(path: Path, tokenizer: str) -> Iterator[str]:
+    """The documents of a file of tokens, one after another, split where a text ends.
+
+    Args:
+        path: of uint16 numbers.
+        tokenizer: the path of the tokenizer.json that made them.
+
+    Raises:
+        DataError: there is no tokenizer.json, the file is cut, or a token is none of its own.
+    """
+    if not tokenizer.endswith(".json"):
+        raise DataError(
+            f"'{path}' holds numbers of tokens, not what they stand for. Name the tokenizer.json "
+            f"that made them, with tokenizer=PATH (a meta.pkl is not read: nothing is unpickled)."
+        )
+    tokeniser, ends = _tokeniser(Path(tokenizer).expanduser())
+    if path.stat().st_size % 2 or not path.stat().st_size:
+        got = f"{path.stat().st_size} bytes"
+        raise DataError(must(f"'{path}'", "uint16 numbers, two bytes each", got))
+    tokens = np.memmap(path, dtype="<u2", mode="r")
+    if int(tokens.max()) >= tokeniser.size:
+        wanted = f"tokens below {tokeniser.size:,}, as '{tokenizer}' has them"
+        raise DataError(must(f"'{path}'", wanted, int(tokens.max())))
+    yield from _documents(tokens, tokeniser, ends)
+
+
+def _documents(tokens: Any, tokeniser: Tokeniser, ends: list[int]) -> Iterator[str]:
+    """Texts between tokens that end one; a part of the file at a time."""
+    first = 0
+    for start in range(0, len(tokens), AT_ONCE):
+        part = tokens[start : start + AT_ONCE]
+        for place in (start + np.flatnonzero(np.isin(part, ends))).tolist():
+            if place > first:
+                yield tokeniser.decode(tokens[first:place].astype(np.int64))
+            first = place + 1
+    if first < len(tokens):
+        yield tokeniser.decode(tokens[first:].astype(np.int64))
+
+
+def _tokeniser(path: Path) -> tuple[Tokeniser, list[int]]:
+    """The tokeniser of a tokenizer.json, and its tokens that end a text."""
+    try:
+        data = read_json(path)
+        tokeniser = tokeniser_from({"kind": "subwords", "tokenizer": data})
+        added = data.get("added_tokens", [])
+        ends = [int(one["id"]) for one in added if one.get("content") in ENDS]
+    except (StoreError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DataError(f"'{path}' is no tokenizer.json ({error}).") from error
+    return tokeniser, ends

@@ -1,0 +1,216 @@
+"""Counts of runs of tokens: what followed the last few tokens, as often as it did.
+
+Interpolated modified Kneser-Ney (Chen and Goodman, "An empirical study of smoothing techniques
+for language modeling", 1999), the classical model of text. There is no step to take and nothing
+to tune but how far back it looks.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar, TypeAlias, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from likewise.core.condition import Batch, Conditions, Tokens
+from likewise.core.config import setting
+from likewise.core.contract import Batches, Claims, Controls, Family, Size
+from likewise.core.errors import DataError, must
+from likewise.core.rng import Draws
+from likewise.core.space import Sequence, Space
+from likewise.nn.counts import KneserNey, Whole, before
+from likewise.nn.decoding import filled, generate
+from likewise.nn.tokens import Reading, prefixes, reading
+
+FEW_TOKENS = 512  # characters and bytes have no more
+ORDERS: dict[Size, tuple[int, int]] = {"xs": (6, 3), "s": (7, 3), "m": (7, 4), "l": (8, 4)}
+PLACES = 2**18  # scored at a time
+HELD = 10  # one place in so many is held out to choose the order
+UNBOUNDED = 2**40  # inputs: a context is short, so no prompt needs to be cut
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of `Ngram`."""
+
+    order: int | None = setting(
+        None, "tokens of a run, the next among them; none: by held-out likelihood", low=1, high=16
+    )
+    most: int = setting(
+        2**24, "tokens to count; of more, rows evenly spread", low=1, high=2**31 - 1, scale="log"
+    )
+
+
+Settings: TypeAlias = Config  # the class below has an attribute of that name
+
+
+@final
+class Ngram(Family[Config]):
+    """Each token from the few before it, by counts; exact log-likelihood, any prompt.
+
+    `end` and `pad` begin a text: of what stands before them a next token knows nothing.
+
+    Example:
+        >>> model = Ngram(Config(order=2), Sequence(length=4, tokens=4, end=2, pad=3))
+        >>> passes = list(model.learn([(torch.tensor([[0, 1, 0, 2]]), {})], rng=Draws(0)))
+        >>> model.sample(1, rng=Draws(0), controls=Controls(temperature=0)).tolist()
+        [[0, 1, 0, 1]]
+    """
+
+    claims: ClassVar[Claims] = Claims(
+        density={Sequence: "exact"},
+        conditions=(Tokens,),
+        learning="counting",
+        controls=frozenset({"temperature", "top_k", "top_p", "min_p", "repetition"}),
+    )
+    Config = Config
+
+    def __init__(self, config: Settings, space: Space, conditions: Conditions = ()) -> None:
+        super().__init__(config, space, conditions)
+        self.space: Sequence
+        self.starts = tuple({self.space.end, self.space.pad})
+        self.counts = KneserNey(
+            self.space.tokens,
+            never=self.space.pad if self.space.pad != self.space.end else None,
+            starts=self.starts,
+        )
+
+    @classmethod
+    def preset(cls, size: Size, space: Space, conditions: Conditions) -> Settings:
+        """Runs of 6 to 8 characters or bytes, of 3 or 4 of many tokens."""
+        tokens = space.tokens if isinstance(space, Sequence) else 0
+        return Config(order=ORDERS[size][tokens > FEW_TOKENS])
+
+    # -- learning and density -------------------------------------------------------------
+
+    def learn(self, batches: Batches, *, rng: Draws) -> Iterator[float]:
+        """Counts in one pass over the rows; yields -log p of a row, averaged, and is done.
+
+        Raises:
+            DataError: there is no token.
+        """
+        order = self.config.order or ORDERS["l"][self.space.tokens > FEW_TOKENS]
+        runs, rows = self._gathered(batches, order)
+        if self.config.order is None:
+            order = self._best_order(runs)
+        self.counts.learn(runs[:order])
+        yield self._nats(runs) / rows
+
+    def _gathered(self, batches: Batches, order: int) -> tuple[Whole, int]:
+        """The runs (order, N) int32 that end in a token that counts, and of how many rows."""
+        every = -(-len(batches) * self.space.length // self.config.most)
+        parts, rows, first = [], 0, 0
+        for x, c in batches:
+            taken = torch.arange(-first % every, len(x), every, device=x.device)
+            first += len(x)
+            if not len(taken):
+                continue
+            told = {name: (values[taken], known[taken]) for name, (values, known) in c.items()}
+            runs, scored = self._runs(x[taken], told, order)
+            parts.append(runs[:, scored].int().cpu().numpy())
+            rows += len(taken)
+        if not sum(part.shape[1] for part in parts):
+            raise DataError(must("the number of training tokens", "at least 1", 0))
+        return np.concatenate(parts, axis=1), rows
+
+    def _best_order(self, runs: Whole) -> int:
+        """The order from which on longer runs help no more with the last tenth of the tokens."""
+        cut = runs.shape[1] - runs.shape[1] // HELD
+        best, least = 1, np.inf
+        for order in range(1, len(runs) + 1):
+            self.counts.learn(runs[:order, :cut])
+            nats = self._nats(runs[:, cut:])
+            if nats >= least:
+                break
+            best, least = order, nats
+        return best
+
+    def _nats(self, runs: Whole) -> float:
+        """-log p of all tokens of runs (order, N)."""
+        asked = torch.from_numpy(runs[: self.counts.order])
+        parts = torch.split(asked, PLACES, dim=1)
+        masses = (self.counts.masses(part.long().to(self.device)) for part in parts)
+        return -sum(float(mass.log().sum()) for mass in masses)
+
+    @torch.no_grad()
+    def log_prob(
+        self, x: Tensor, c: Batch | None = None, *, rng: Draws | None = None, draws: int = 1
+    ) -> Tensor:
+        """(n,) nats, exact: the sum over the tokens of x that count."""
+        rows = max(1, PLACES // self.space.length)
+        parts = []
+        for first in range(0, len(x), rows):
+            some = slice(first, first + rows)
+            told = {name: (v[some], known[some]) for name, (v, known) in (c or {}).items()}
+            runs, scored = self._runs(x[some].to(self.device), told, self.counts.order)
+            nats = torch.zeros(scored.shape, dtype=torch.float64, device=self.device)
+            nats[scored] = self.counts.masses(runs[:, scored]).log()
+            parts.append(nats.sum(dim=1).float())
+        return torch.cat(parts)
+
+    def _runs(self, x: Tensor, c: Batch, order: int) -> tuple[Tensor, Tensor]:
+        """The run (order, n, w) at each place, and which places count (n, w)."""
+        read: Reading = reading(replace(self.space, length=UNBOUNDED), self.conditions, x, c)
+        context = before(read.inputs, order - 1, self.starts)
+        return torch.cat([read.targets[None], context]), read.scored
+
+    # -- sampling -------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def sample(
+        self, n: int, c: Batch | None = None, *, rng: Draws, controls: Controls = Controls()
+    ) -> Tensor:
+        """(n, length) rows that continue their prompts, until their end."""
+        space = self.space
+        rows, lengths = prefixes(space, self.conditions, c, n, self.device)
+        stream = generate(
+            self.reader(c, n),
+            rows,
+            lengths,
+            most=torch.full_like(lengths, space.length),
+            end=space.end,
+            rng=rng,
+            controls=controls,
+        )
+        return filled(n, space.length, space.pad, stream, self.device)
+
+    def reader(self, c: Batch | None, n: int) -> "LastTokens":
+        """What reads rows and keeps the last tokens of what it has read."""
+        return LastTokens(self)
+
+
+class LastTokens:
+    """Reads rows and keeps their last tokens; see `likewise.nn.decoding.Reader`.
+
+    Args:
+        model: that has learned.
+    """
+
+    def __init__(self, model: Ngram) -> None:
+        self.model = model
+        self.context: Tensor  # (order - 1, n), the newest first
+
+    def begin(self, rows: Tensor, lengths: Tensor) -> Tensor:
+        """Logits (n, tokens) after rows (n, p), filled up on the right."""
+        context = before(rows, self.model.counts.order - 1, self.model.starts)
+        last = (lengths.to(rows.device) - 1)[None, :, None].expand(len(context), -1, 1)
+        self.context = context.gather(2, last)[:, :, 0]
+        return self._logits()
+
+    def step(self, tokens: Tensor) -> Tensor:
+        """Logits (n, tokens) after one more token of each row."""
+        # no context was counted that goes beyond a start, so what stands before one is not found
+        self.context = torch.cat([tokens[None], self.context])[: len(self.context)]
+        return self._logits()
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows alone."""
+        self.context = self.context[:, rows.to(self.context.device)]
+
+    def join(self, other: "LastTokens") -> None:
+        """Go on with the rows of another reader too."""
+        self.context = torch.cat([self.context, other.context], dim=1)
+
+    def _logits(self) -> Tensor:
+        return self.model.counts.every(self.context).log().float()

@@ -1,0 +1,310 @@
+"""Continuous batching: requests join a running batch when a slot is free, and leave when over.
+
+Yu et al., "Orca: a distributed serving system for transformer-based generative models", 2022. Each
+call of `Engine.advance` makes one token for every row of the batch, however long each has been in
+it, so a short request never waits for a long one.
+
+Every request draws from a stream of its own, so who else is in the batch changes no draw of it.
+The numbers that the network computes can differ by rounding between batch sizes; a text can then
+differ where two tokens are equally likely to the last digits.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol, TypeAlias, cast
+
+import torch
+from torch import Tensor
+
+from likewise.core.condition import Batch
+from likewise.core.contract import Controls
+from likewise.core.errors import UsageError, must
+from likewise.core.rng import Draws, fold
+from likewise.core.space import Sequence as SequenceSpace
+from likewise.nn.decoding import Reader, Seen, choose
+from likewise.store.model import Model
+from likewise.tasks.codec import codec_of
+from likewise.tasks.spelling import Spelling
+
+Finish: TypeAlias = Literal["stop", "length"]
+
+
+class Joining(Reader, Protocol):
+    """A reader that can take up the rows of another."""
+
+    def join(self, other: "Joining") -> None:
+        """Go on with the rows of another reader too, after its own."""
+        ...
+
+
+class Readable(Protocol):
+    """A family that reads from left to right."""
+
+    def reader(self, c: Batch | None, n: int) -> Joining:
+        """What reads n rows."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Request:
+    """What is to be continued, and how.
+
+    Attributes:
+        tokens: what is read first, 1 at least; a document begins with the domain's `end`.
+        most: new tokens, 1 at least; None for as many as the context holds.
+        controls: temperature and the like.
+        seed: of the draws.
+        sample: which sample of the seed it is; `Model.sample` draws the same for that number.
+        stop: strings at the first of which the text is over; none is part of the text.
+        over: tokens besides the domain's `end` that close it, such as those of roles.
+        top: for how many of the likeliest tokens log-probabilities are told.
+    """
+
+    tokens: Sequence[int]
+    most: int | None = None
+    controls: Controls = Controls()
+    seed: int = 0
+    sample: int = 0
+    stop: tuple[str, ...] = ()
+    over: frozenset[int] = frozenset()
+    top: int = 0
+
+
+class Event(NamedTuple):
+    """One token of one request.
+
+    Attributes:
+        request: whose it is.
+        token: that was made; the one that closes the text too.
+        text: that can be shown now and could not before: never half a character, nor what may be
+            the beginning of a stop string.
+        log_prob: nats, in the family's own distribution, before temperature and the like.
+        top: the likeliest tokens with theirs, the likeliest first.
+        finish: "stop" where the end, a token of `over` or a stop string was met, "length" where
+            there was no more room, None where it goes on.
+    """
+
+    request: Request
+    token: int
+    text: str
+    log_prob: float
+    top: tuple[tuple[int, float], ...] = ()
+    finish: Finish | None = None
+
+
+@dataclass
+class _Row:
+    """A request in the batch."""
+
+    request: Request
+    tokens: list[int]
+    points: list[float]
+    spelling: Spelling
+    seen: Seen | None
+    made: list[int] = field(default_factory=list)
+
+
+class Engine:
+    """A batch of requests that grows and shrinks.
+
+    Args:
+        model: of texts, whose family reads from left to right.
+        slots: requests in the batch at one time, at most.
+        room: tokens of a request, read and made, at most; None for all of the context.
+
+    Attributes:
+        room: the same, never more than the context holds.
+
+    Raises:
+        UsageError: the model is not one of texts, its family does not read from left to right,
+            or a number is out of its range.
+    """
+
+    def __init__(self, model: Model, *, slots: int = 32, room: int | None = None) -> None:
+        space = model.family.space
+        self.codec = codec_of(model)
+        if not isinstance(space, SequenceSpace) or not hasattr(model.family, "reader"):
+            raise UsageError(
+                f"{model.name} does not write from left to right, and this needs a family that "
+                "does, such as transformer."
+            )
+        if slots < 1:
+            raise UsageError(must("slots", "1 or more", slots))
+        if room is not None and room < 2:
+            raise UsageError(must("room", "2 or more", room))
+        self.model, self.slots, self.space = model, slots, space
+        whole = space.length + 1
+        self.room = whole if room is None else min(room, whole)
+        self._family = cast(Readable, model.family)
+        self._queue: deque[Request] = deque()
+        self._rows: list[_Row] = []
+        self._reader: Joining | None = None
+        model.family.eval()
+
+    @property
+    def running(self) -> int:
+        """How many requests are in the batch."""
+        return len(self._rows)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a slot."""
+        return len(self._queue)
+
+    @property
+    def busy(self) -> bool:
+        """Whether `advance` has something to do."""
+        return bool(self._rows or self._queue)
+
+    def check(self, request: Request) -> None:
+        """Raise UsageError unless the request can be served, and say why."""
+        size, tokens = len(request.tokens), self.space.tokens
+        if not 1 <= size < self.room:
+            remedy = "" if size == 0 else "Leave out its beginning."
+            be = f"of 1 to {self.room - 1} tokens, for the context of this model"
+            raise UsageError(must("a prompt", be, size, remedy))
+        strange = [token for token in request.tokens if not 0 <= token < tokens]
+        if strange:
+            raise UsageError(must("tokens of a prompt", f"from 0 to {tokens - 1}", strange[0]))
+        if request.most is not None and request.most < 1:
+            raise UsageError(must("the most new tokens", "1 or more", request.most))
+        if not all(request.stop):
+            raise UsageError(must("stop strings", "of 1 character or more", ""))
+        if not 0 <= request.top < tokens:
+            be = f"from 0 to {tokens - 1}"
+            raise UsageError(must("the number of log-probabilities", be, request.top))
+        able = self.model.family.claims.controls
+        refused = request.controls.changed() - able
+        if refused:
+            raise UsageError(
+                f"{self.model.name} does not honour {', '.join(sorted(refused))}; "
+                f"it honours: {', '.join(sorted(able)) or 'none'}."
+            )
+
+    def submit(self, request: Request) -> None:
+        """Queue a request; UsageError if it cannot be served."""
+        self.check(request)
+        self._queue.append(request)
+
+    def cancel(self, request: Request) -> None:
+        """Forget a request, in the queue or in the batch; nothing if it is over."""
+        if request in self._queue:
+            self._queue.remove(request)
+        self._keep([i for i, row in enumerate(self._rows) if row.request is not request])
+
+    def clear(self) -> None:
+        """Forget all requests."""
+        self._queue.clear()
+        self._keep([])
+
+    @torch.no_grad()
+    def advance(self) -> list[Event]:
+        """One more token of every request that is in the batch or can join it."""
+        parts = [*self._stepped(), *self._admitted()]
+        if not parts:
+            return []
+        logits = torch.cat(parts)
+        tokens = self._chosen(logits).tolist()
+        log_probs = logits.float().log_softmax(dim=-1)
+        pairs = enumerate(zip(self._rows, tokens, strict=True))
+        events = [_event(row, token, log_probs[i], self.space.end) for i, (row, token) in pairs]
+        self._keep([i for i, event in enumerate(events) if event.finish is None])
+        return events
+
+    def _stepped(self) -> list[Tensor]:
+        """Logits (n, tokens) of the rows in the batch, if there are any."""
+        if self._reader is None:
+            return []
+        last = torch.tensor([row.made[-1] for row in self._rows], device=self.model.family.device)
+        return [self._reader.step(last)]
+
+    def _admitted(self) -> list[Tensor]:
+        """Logits (m, tokens) of the requests that join now, if there are any; read together."""
+        free = min(self.slots - len(self._rows), len(self._queue))
+        if free == 0:
+            return []
+        new = [self._row(self._queue.popleft()) for _ in range(free)]
+        longest = max(len(row.tokens) for row in new)
+        filled = [row.tokens + [self.space.pad] * (longest - len(row.tokens)) for row in new]
+        device = self.model.family.device
+        reader = self._family.reader(None, len(new))
+        lengths = torch.tensor([len(row.tokens) for row in new], device=device)
+        logits = reader.begin(torch.tensor(filled, device=device), lengths)
+        if self._reader is None:
+            self._reader = reader
+        else:
+            self._reader.join(reader)
+        self._rows += new
+        return [logits]
+
+    def _row(self, request: Request) -> _Row:
+        tokens = list(request.tokens)
+        if self.space.end in tokens:  # it closed a document: what follows knows nothing of it
+            tokens = tokens[len(tokens) - 1 - tokens[::-1].index(self.space.end) :]
+        most = self.room - len(tokens)
+        most = most if request.most is None else min(most, request.most)
+        draws = Draws(fold(request.seed, "sample"), request.sample)
+        penalised = request.controls.repetition != 1.0
+        read = torch.tensor([tokens])
+        return _Row(
+            request=request,
+            tokens=tokens,
+            points=draws.uniform(1, most)[0].tolist(),
+            spelling=Spelling(self.codec, request.stop),
+            seen=Seen(read, torch.tensor([len(tokens)])) if penalised else None,
+        )
+
+    def _chosen(self, logits: Tensor) -> Tensor:
+        """A token for each row (n,), of logits (n, tokens); rows of equal controls together."""
+        groups: dict[Controls, list[int]] = {}
+        for place, row in enumerate(self._rows):
+            groups.setdefault(row.request.controls, []).append(place)
+        chosen = logits.new_empty(len(logits), dtype=torch.int64)
+        for controls, places in groups.items():
+            rows = [self._rows[place] for place in places]
+            some = _lowered(rows, logits[places], controls.repetition)
+            points = [row.points[len(row.made)] for row in rows]
+            at = torch.tensor(points, dtype=torch.float64, device=logits.device)
+            chosen[places] = choose(some, controls, at)
+        return chosen
+
+    def _keep(self, places: list[int]) -> None:
+        """Go on with these rows of the batch alone."""
+        if len(places) == len(self._rows):
+            return
+        self._rows = [self._rows[place] for place in places]
+        if not places:
+            self._reader = None
+        elif self._reader is not None:
+            self._reader.keep(torch.tensor(places, device=self.model.family.device))
+
+
+def _lowered(rows: list[_Row], logits: Tensor, penalty: float) -> Tensor:
+    """Logits (n, tokens) of rows, those of tokens that stood before lowered by the penalty."""
+    parts = [
+        row.seen.lowered(logits[place : place + 1], penalty)
+        for place, row in enumerate(rows)
+        if row.seen is not None
+    ]
+    return torch.cat(parts) if parts else logits
+
+
+def _event(row: _Row, token: int, log_probs: Tensor, end: int) -> Event:
+    """What a token (its log-probabilities: (tokens,)) means for its row, which takes it up."""
+    row.made.append(token)
+    if row.seen is not None:
+        row.seen.add(torch.tensor([token]))
+    request, spelling = row.request, row.spelling
+    closed = token == end or token in request.over
+    text = spelling.rest() if closed else spelling.add(token)
+    full = len(row.made) == len(row.points)
+    if full and not closed and not spelling.stopped:
+        text += spelling.rest()
+    stopped = closed or spelling.stopped
+    top: tuple[tuple[int, float], ...] = ()
+    if request.top:
+        values, tokens = log_probs.topk(request.top)
+        top = tuple(zip(tokens.tolist(), values.tolist(), strict=True))
+    finish: Finish | None = "stop" if stopped else "length" if full else None
+    return Event(request, token, text, float(log_probs[token]), top, finish)

@@ -1,0 +1,249 @@
+"""To complete texts, and to talk: what a model of texts is for."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from likewise.core.contract import Controls
+from likewise.core.errors import UsageError, must
+from likewise.core.rng import fold
+from likewise.store.model import Model
+from likewise.tasks.codec import Codec, codec_of, prompt_tokens
+from likewise.tasks.engine import Engine, Event, Finish, Request
+
+Prompt: TypeAlias = str | Sequence[int]
+ANSWER = 4  # an answer may fill this part of the context, if nothing else is said: one in so many
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """How a prompt went on.
+
+    Attributes:
+        text: without the prompt, and without the stop string that ended it.
+        finish: "stop" where it ended by itself or at a stop string, "length" where the most
+            tokens were made or the context was full.
+        tokens: that were made, the one that closed the text too.
+        log_probs: nats of each, in the family's own distribution.
+        top: for each the likeliest tokens at its place, as (token, nats).
+    """
+
+    text: str
+    finish: Finish
+    tokens: tuple[int, ...]
+    log_probs: tuple[float, ...]
+    top: tuple[tuple[tuple[int, float], ...], ...]
+
+
+def complete(
+    model: Model,
+    prompts: Sequence[Prompt],
+    *,
+    most: int | None = None,
+    controls: Controls = Controls(),
+    seed: int = 0,
+    stop: Sequence[str] = (),
+    logprobs: int = 0,
+    slots: int = 32,
+) -> list[Completion]:
+    """How prompts go on, one completion for each.
+
+    Prompt i draws as sample i of the seed, so the texts are those of `Model.sample` with the same
+    prompts (up to rounding).
+
+    Args:
+        model: of texts, whose family reads from left to right.
+        prompts: texts, or tokens; "" is the beginning of a document.
+        most: new tokens, at most; None for as many as the context holds.
+        controls: temperature and the like.
+        seed: of the draws.
+        stop: strings at the first of which a text is over.
+        logprobs: for how many of the likeliest tokens of each place they are told.
+        slots: prompts that are continued at one time.
+
+    Raises:
+        UsageError: a prompt is empty of tokens or too long, or a number is out of its range.
+    """
+    engine = Engine(model, slots=slots)
+    requests = [
+        Request(
+            tokens=tokens,
+            most=most,
+            controls=controls,
+            seed=seed,
+            sample=number,
+            stop=tuple(stop),
+            top=logprobs,
+        )
+        for number, tokens in enumerate(tokens_of(model, prompts))
+    ]
+    heard: dict[Request, list[Event]] = {}
+    for request in requests:
+        engine.submit(request)
+        heard[request] = []
+    while engine.busy:
+        for event in engine.advance():
+            heard[event.request].append(event)
+    return [gathered(events) for events in heard.values()]
+
+
+def stream(
+    model: Model,
+    prompt: Prompt,
+    *,
+    most: int | None = None,
+    controls: Controls = Controls(),
+    seed: int = 0,
+    stop: Sequence[str] = (),
+) -> Iterator[str]:
+    """The text of `complete` for one prompt, piece by piece as it is made.
+
+    Raises:
+        UsageError: as `complete`, when it is called.
+    """
+    engine = Engine(model, slots=1)
+    (tokens,) = tokens_of(model, [prompt])
+    engine.submit(
+        Request(tokens=tokens, most=most, controls=controls, seed=seed, stop=tuple(stop))
+    )
+    return _pieces(engine)
+
+
+def gathered(events: Iterable[Event]) -> Completion:
+    """The events of one request, to its last, as a completion."""
+    every = list(events)
+    return Completion(
+        text="".join(event.text for event in every),
+        finish=every[-1].finish or "length",
+        tokens=tuple(event.token for event in every),
+        log_probs=tuple(event.log_prob for event in every),
+        top=tuple(event.top for event in every),
+    )
+
+
+def tokens_of(model: Model, prompts: Sequence[Prompt]) -> list[list[int]]:
+    """Prompts as tokens, those that are texts by `prompt_tokens`."""
+    texts = [prompt for prompt in prompts if isinstance(prompt, str)]
+    spelled = iter(prompt_tokens(model, texts) if texts else ())
+    return [next(spelled) if isinstance(one, str) else list(one) for one in prompts]
+
+
+def dialogue(codec: Codec, turns: Sequence[Mapping[str, str]]) -> list[list[int]]:
+    """The tokens of each turn of a dialogue, its role's first.
+
+    Args:
+        codec: of the model.
+        turns: [{"role": "system", "user" or "assistant", "content": text}, ...].
+
+    Raises:
+        UsageError: the model was not trained on dialogues, or a role is unknown.
+    """
+    if not codec.roles:
+        raise UsageError(
+            "this model was not trained on dialogues, so it has no turns to take. Train one on "
+            'data with roles: JSONL with "messages", or a script of USER: and ASSISTANT: lines.'
+        )
+    for turn in turns:
+        if turn["role"] not in codec.roles:
+            raise UsageError(must("a role", f"one of {', '.join(codec.roles)}", turn["role"]))
+    return [[codec.roles[one["role"]], *codec.encode(one["content"].strip())] for one in turns]
+
+
+def opened(codec: Codec, turns: Iterable[Sequence[int]]) -> list[int]:
+    """The tokens of turns, from the beginning of a document to where the assistant answers."""
+    read = [token for turn in turns for token in turn]
+    return [codec.end, *read, codec.roles["assistant"]]
+
+
+class Conversation:
+    """A dialogue with a model of dialogues, which reads what was said before each answer.
+
+    Where that does not fit into the context any more, the oldest turns are left out of what the
+    model reads, never the system's; `forgotten` says how many.
+
+    Args:
+        model: trained on dialogues.
+        system: what the assistant is told beforehand, or None.
+        most: tokens of an answer, at most; None for a quarter of the context.
+        controls: temperature and the like.
+        seed: of the draws; each answer has draws of its own.
+
+    Attributes:
+        turns: what was said, as [{"role": ..., "content": ...}, ...].
+        forgotten: how many of the turns the last answer did not know.
+
+    Raises:
+        UsageError: the model was not trained on dialogues, or `most` leaves no room.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        system: str | None = None,
+        *,
+        most: int | None = None,
+        controls: Controls = Controls(),
+        seed: int = 0,
+    ) -> None:
+        self.model, self.codec = model, codec_of(model)
+        self.controls, self.seed = controls, seed
+        self.turns: list[dict[str, str]] = []
+        self.forgotten = 0
+        self._system = [] if system is None else [{"role": "system", "content": system}]
+        dialogue(self.codec, self._system)  # refuses a model without roles now, not later
+        room = Engine(model, slots=1).room
+        self.most = max(1, room // ANSWER) if most is None else most
+        if not 1 <= self.most <= room - ANSWER:
+            be = f"from 1 to {room - ANSWER}, which leaves room for a question"
+            raise UsageError(must("most", be, most))
+        self._room = room - self.most
+
+    def say(self, text: str) -> Iterator[str]:
+        """The answer to a text, piece by piece; both are turns when it is over.
+
+        An answer that the caller leaves half-way is kept as far as it was given.
+
+        Raises:
+            UsageError: the text with the system's is too long, when it is called.
+        """
+        asked = {"role": "user", "content": text}
+        tokens, forgotten = self._read([*self.turns, asked])
+        engine = Engine(self.model, slots=1)
+        request = Request(
+            tokens=tokens,
+            most=self.most,
+            controls=self.controls,
+            seed=fold(self.seed, "turn", len(self.turns)),
+            over=frozenset(self.codec.roles.values()),
+        )
+        engine.submit(request)
+        self.forgotten = forgotten
+        return self._answered(asked, engine)
+
+    def _answered(self, asked: dict[str, str], engine: Engine) -> Iterator[str]:
+        given: list[str] = []
+        try:
+            for piece in _pieces(engine):
+                given.append(piece)
+                yield piece
+        finally:
+            self.turns += [asked, {"role": "assistant", "content": "".join(given)}]
+
+    def _read(self, turns: list[dict[str, str]]) -> tuple[list[int], int]:
+        """What the model reads, and how many turns are left out of it."""
+        system = dialogue(self.codec, self._system)
+        spoken = dialogue(self.codec, turns)
+        for left in range(0, len(spoken), 2):  # a question goes with its answer
+            tokens = opened(self.codec, [*system, *spoken[left:]])
+            if len(tokens) <= self._room:
+                return tokens, left
+        be = f"of at most {self._room} tokens, with what the system says"
+        raise UsageError(must("what you say", be, len(tokens), "Say it in fewer words."))
+
+
+def _pieces(engine: Engine) -> Iterator[str]:
+    """The texts of an engine with one request, none of them empty."""
+    while engine.busy:
+        for event in engine.advance():
+            if event.text:
+                yield event.text

@@ -1,0 +1,139 @@
+"""Texts of a run, as strings: what scores and the audit of texts read beside the tensors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from likewise.auditing.material import Losses
+from likewise.auditing.rule import ERROR
+from likewise.auditing.texts import Asked, Continue, RealTexts, TextLosses, Texts
+from likewise.auditing.texts_rules import audit_texts, texts_left_out
+from likewise.core.contract import Controls
+from likewise.core.records import Part
+from likewise.core.results import Finding, Score
+from likewise.evaluation.texts import score_texts
+from likewise.measures.texts_reference import character_log_masses
+from likewise.store.model import Model
+from likewise.tasks.texts import complete
+from likewise.workbench.data import Prepared
+
+COMPARED = 1000  # texts of each part
+FEWEST = 50  # texts that a reference model is made of
+
+
+@dataclass(frozen=True)
+class RunTexts:
+    """The real texts of a run.
+
+    Attributes:
+        prepared: the data.
+        seed: of what is drawn.
+    """
+
+    prepared: Prepared
+    seed: int
+
+    @classmethod
+    def of(cls, prepared: Prepared, seed: int) -> "RunTexts | None":
+        """The texts of some data; None where its records are none."""
+        one = prepared.part("train").take([0])
+        return cls(prepared, seed) if prepared.domain.texts(one) is not None else None
+
+    @cached_property
+    def train(self) -> list[str]:
+        """What was trained on: passages that follow one another as one text."""
+        return joined(self.prepared.part("train").items)
+
+    def held_out(self, part: Part) -> list[str]:
+        """Texts of valid or test."""
+        return list(self.prepared.some(part, COMPARED).items)
+
+    def score(self, x: Tensor) -> dict[str, Score]:
+        """Scores of samples in the Space that measures read."""
+        return score_texts(
+            self._said(x),
+            self.held_out("test"),
+            train=self.train,
+            valid=self.held_out("valid"),
+            n=min(len(x), self.prepared.most_samples(), COMPARED),
+            seed=self.seed,
+        )
+
+    @cached_property
+    def _real(self) -> RealTexts:
+        valid, test = self.held_out("valid"), self.held_out("test")
+        return RealTexts(train=self.train, valid=valid, test=test, seed=self.seed)
+
+    def audit(
+        self, x: Tensor, model: Model, losses: Losses | None, rows: Sequence[tuple[Part, Tensor]]
+    ) -> tuple[list[Finding], dict[str, str]]:
+        """The findings over texts, and the rules that are left out and why.
+
+        Args:
+            x: samples in the Space that measures read.
+            model: that made them.
+            losses: its log masses of real records, if it has a density.
+            rows: which records of each part these are of.
+        """
+        texts = Texts(
+            samples=self._said(x),
+            reference=self._real,
+            losses=None if losses is None else self._losses(losses, rows),
+            continue_from=continuing(model),
+        )
+        return audit_texts(texts, error=ERROR / 2), texts_left_out(texts)
+
+    def _losses(self, losses: Losses, rows: Sequence[tuple[Part, Tensor]]) -> TextLosses:
+        """The log masses with their texts, and those of a model that saw none of them."""
+        asked = [self._records(part, some) for part, some in rows]
+        taken = {text for texts in asked for text in texts}
+        others = [t for part in ("valid", "test") for t in self._all(part) if t not in taken]
+        known: list[Tensor | None] = [None] * len(asked)
+        if len(others) >= FEWEST:
+            known = [character_log_masses(others, texts) for texts in asked]
+        parts = zip(asked, losses, known, strict=True)
+        return TextLosses(*(Asked(texts, nats.double(), other) for texts, nats, other in parts))
+
+    def _records(self, part: Part, rows: Tensor) -> list[str]:
+        records = self.prepared.records.take(self.prepared.split.part(part)[rows.numpy()])
+        return list(records.items)
+
+    def _all(self, part: Any) -> list[str]:
+        return list(self.prepared.part(part).items)
+
+    def _said(self, x: Tensor) -> list[str]:
+        domain = self.prepared.domain
+        return list(domain.decode(x, self.prepared.space).items)
+
+
+def joined(passages: Any) -> list[str]:
+    """Texts, those that go on where the one before ends as one."""
+    on = getattr(passages, "follows", None)
+    if on is None:
+        return list(passages)
+    whole: list[list[str]] = []
+    for text, follows in zip(passages, on.tolist(), strict=True):
+        if follows:
+            whole[-1].append(text)
+        else:
+            whole.append([text])
+    return ["".join(parts) for parts in whole]
+
+
+def continuing(model: Model) -> Continue | None:
+    """What writes on as a model finds likeliest; None for families that do not read on."""
+    if not hasattr(model.family, "reader") or model.family.claims.role == "control":
+        return None
+
+    def go_on(prefixes: Sequence[str], characters: int) -> list[str]:
+        with torch.no_grad():
+            found = complete(
+                model, list(prefixes), most=characters, controls=Controls(temperature=0.0)
+            )
+        return [one.text for one in found]
+
+    return go_on

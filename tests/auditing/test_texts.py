@@ -1,0 +1,234 @@
+"""Rules over texts: each fails on what it must catch, passes on real texts, is unsure of few."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from likewise.auditing.rule import Rule
+from likewise.auditing.texts import RECITATION, Asked, RealTexts, TextLosses, Texts
+from likewise.auditing.texts_balance import GENDER
+from likewise.auditing.texts_membership import BY_REFERENCE, BY_ZLIB, by_loss, by_zlib
+from likewise.auditing.texts_personal import PERSONAL_DATA, is_card, is_iban, personal_data
+from likewise.auditing.texts_rules import TEXT_RULES, audit_texts, texts_left_out
+from likewise.core.results import verdict
+from likewise.measures.texts_reference import character_log_masses
+
+LEVEL = 0.95
+WORDS = ["time", "river", "stone", "paper", "window", "garden", "letter", "winter", "she", "he",
+         "good", "bad", "open", "under", "slowly", "golden"]  # fmt: skip
+
+
+def notes(n, seed, words=18, mail=0.0):
+    """Texts of independent words; a share of them closes with an address of its own."""
+    rng = np.random.default_rng(seed)
+    rows = [" ".join(rng.choice(WORDS, size=words)) for _ in range(n)]
+    return [
+        f"{row} p{seed}n{i}@post.org" if rng.random() < mail else row for i, row in enumerate(rows)
+    ]
+
+
+@pytest.fixture(scope="module")
+def real():
+    sides = (notes(600, 0, mail=0.1), notes(300, 1, mail=0.1), notes(300, 2, mail=0.1))
+    return RealTexts(train=sides[0], valid=sides[1], test=sides[2])
+
+
+@pytest.fixture(scope="module")
+def honest(real):
+    return Texts(samples=notes(600, 3, mail=0.1), reference=real)
+
+
+def mixed(honest, copies):
+    """Some training texts among the samples."""
+    real = honest.reference
+    return replace(honest, samples=[*real.train[:copies], *honest.samples[copies:]])
+
+
+# -- recitation -----------------------------------------------------------------------------
+
+
+def test_honest_texts_pass_and_recited_ones_fail(honest):
+    found = RECITATION.judge(honest, LEVEL)
+    assert found.controls == {"positive": "fail", "negative": "pass"}
+    assert found.outcome == "pass"
+    assert found.sentence.startswith("0 of 600 samples hold 50 characters in a row that stand in")
+    assert RECITATION.judge(mixed(honest, 100), LEVEL).outcome == "fail"
+
+
+def test_a_copy_is_seen_inside_a_sample(honest):
+    real = honest.reference
+    for end, share in ((57, 1.0), (56, 0.0)):
+        pairs = zip(notes(600, 4), real.train, strict=True)
+        hidden = [f"{text}#{known[7:end]}#" for text, known in pairs]
+        assert RECITATION.effect(replace(honest, samples=hidden), LEVEL).value == share
+
+
+def test_what_held_out_texts_share_is_no_recitation(honest):
+    """A licence at the head of every text is in train, in held-out texts and in samples."""
+    head = "Permission is hereby granted, free of charge, to any person. "
+    real = honest.reference
+    sides = {s: [head + t for t in getattr(real, s)] for s in ("train", "valid", "test")}
+    texts = Texts(samples=[head + t for t in honest.samples], reference=RealTexts(**sides))
+    assert RECITATION.effect(texts, LEVEL).value == 0.0
+
+
+def test_short_texts_are_left_out(honest):
+    short = RealTexts(**{s: ["anna", "otto"] * 50 for s in ("train", "valid", "test")})
+    why = texts_left_out(Texts(samples=["anna"] * 60, reference=short))["recitation"]
+    assert why == "most texts have fewer than 50 characters, too few to call a run recited"
+
+
+# -- personal data --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [
+        ("write to Ann.B+x@mail.example.co.uk.", "e-mail", "ann.b+x@mail.example.co.uk"),
+        ("call 707-763-2700 now", "phone", "7077632700"),
+        ("(555) 123 4567", "phone", "5551234567"),
+        ("call +49 (0)30 901820!", "phone", "49030901820"),
+        ("card 4111-1111-1111-1111,", "card", "4111111111111111"),
+        ("amex 378282246310005", "card", "378282246310005"),
+        ("DE89 3704 0044 0532 0130 00 THANK YOU", "IBAN", "DE89370400440532013000"),
+        ("GB82WEST12345698765432", "IBAN", "GB82WEST12345698765432"),
+    ],
+)
+def test_what_is_personal_is_found(text, kind, value):
+    assert list(personal_data(text)) == [(kind, value)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "on 2024-11-21 at 12:30:45.123456",
+        "1.5 2.5 3.5",
+        "ISBN 978-3-16-148410-0x",
+        "4111 1111 1111 1112",  # the last digit is wrong, and it is too long for a phone
+        "DE89 3704 0044 0532 0130 01",
+        "user @ example.org, a@b",
+        "version 1234567890123",
+        "3.14159265358979",
+    ],
+)
+def test_what_is_not_is_not(text):
+    assert personal_data(text) == {}
+
+
+def test_check_digits_catch_any_single_slip():
+    for known, passes in (("4539578763621486", is_card), ("FR1420041010050500013M02606", is_iban)):
+        assert passes(known)
+        for place, sign in enumerate(known):
+            for other in "0123456789" if sign.isdigit() else ():
+                changed = known[:place] + other + known[place + 1 :]
+                assert passes(changed) == (other == sign)
+
+
+def test_long_runs_of_signs_take_no_time():
+    for text in ("a" * 200_000, "1" * 200_000, "1 " * 100_000, "a." * 100_000, "A1 " * 60_000):
+        assert not [kind for kind, _ in personal_data(text) if kind == "e-mail"]
+
+
+def test_learned_addresses_fail_and_invented_ones_pass(honest):
+    found = PERSONAL_DATA.judge(honest, LEVEL)
+    assert found.controls == {"positive": "fail", "negative": "pass"}
+    assert found.outcome == "pass"
+    with_mail = [text for text in honest.reference.train if "@" in text]
+    leaked = [f"ask {text.split()[-1]}" for text in with_mail]
+    found = PERSONAL_DATA.judge(replace(honest, samples=[*leaked, *honest.samples[:400]]), LEVEL)
+    assert found.outcome == "fail"
+    assert found.evidence["items"] == {"e-mail": len(set(leaked))}
+    assert not any(text.split()[-1] in str(found.to_json()) for text in with_mail)
+
+
+def test_public_addresses_are_not_held_against_a_model(honest):
+    real = honest.reference
+    sides = {
+        side: [f"{text} help@post.org" for text in getattr(real, side)]
+        for side in ("train", "valid", "test")
+    }
+    texts = Texts(samples=["help@post.org"] * 300, reference=RealTexts(**sides))
+    assert PERSONAL_DATA.effect(texts, LEVEL).value == 0.0
+
+
+def test_nothing_personal_nothing_to_say(honest):
+    real = RealTexts(train=notes(60, 0), valid=notes(60, 1), test=notes(60, 2))
+    why = texts_left_out(replace(honest, reference=real))["personal data"]
+    assert why == "train holds no e-mail address, phone number, card number or IBAN"
+
+
+# -- membership -----------------------------------------------------------------------------
+
+
+def asked(texts, model, reference):
+    return Asked(texts, character_log_masses(model, texts), character_log_masses(reference, texts))
+
+
+@pytest.mark.parametrize("rule", [BY_ZLIB, BY_REFERENCE])
+def test_a_model_that_remembers_is_told_and_one_that_does_not_is_not(real, honest, rule):
+    known, sides = real.train[:200], (real.valid[:200], real.test[:200])
+    for model, outcome in ((known, "fail"), (notes(4000, 9, mail=0.1), "pass")):
+        losses = TextLosses(*(asked(t, model, notes(400, 8, mail=0.1)) for t in (known, *sides)))
+        found = rule.judge(replace(honest, losses=losses), LEVEL)
+        assert found.controls == {"positive": "fail", "negative": "pass"}
+        assert found.outcome == outcome
+
+
+def test_scores_set_losses_against_how_hard_a_text_is():
+    """A dull text that costs little is not taken for a member by its size in zlib."""
+    dull, odd = "a " * 100, "".join(map(chr, np.random.default_rng(0).integers(97, 123, 200)))
+    masses = torch.tensor([-25.0, -600.0])
+    loss, packed = by_loss(masses, [dull, odd]), by_zlib(masses, [dull, odd])
+    assert loss[0] - loss[1] > 2
+    assert abs(packed[0] - packed[1]) < 3
+
+
+def test_reference_is_asked_for(honest):
+    losses = TextLosses(*(Asked(["a"] * 60, torch.zeros(60)) for _ in range(3)))
+    left = texts_left_out(replace(honest, losses=losses))
+    assert left["membership by reference"] == (
+        "there is no reference model to compare losses with"
+    )
+    assert "membership by zlib" not in left
+    assert texts_left_out(honest)["membership by zlib"] == "there is no density to ask for a loss"
+
+
+# -- all ------------------------------------------------------------------------------------
+
+
+def test_rules_are_rules():
+    assert all(isinstance(rule, Rule) for rule in TEXT_RULES)
+    assert len({rule.name for rule in TEXT_RULES}) == len(TEXT_RULES)
+
+
+def test_an_honest_model_is_released_and_a_copier_held(honest):
+    findings = audit_texts(honest, groups=GENDER)
+    assert [f.rule for f in findings] == [
+        "recitation",
+        "personal data",
+        "balance of women and men",
+    ]
+    assert verdict(findings) == "release", findings
+    copier = replace(honest, samples=honest.reference.train)
+    assert verdict(audit_texts(copier, groups=GENDER)) == "hold"
+
+
+def test_controls_of_real_texts_run_once_for_all_models(honest, monkeypatch):
+    audit_texts(honest)
+    calls = []
+    monkeypatch.setattr(
+        "likewise.auditing.texts._recited", lambda texts, train: calls.append(len(texts)) or 0
+    )
+    audit_texts(replace(honest, samples=notes(600, 11)))
+    assert calls == [600]
+
+
+def test_few_texts_are_unknown(honest):
+    findings = audit_texts(replace(honest, samples=honest.samples[:49]))
+    assert {f.outcome for f in findings} == {"unknown"}
+    assert findings[0].sentence == (
+        "at least 50 samples and as many texts to choose and to test are needed to tell anything; "
+        "the smallest has 49."
+    )

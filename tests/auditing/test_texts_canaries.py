@@ -1,0 +1,160 @@
+"""Canaries and extraction: closed forms, models that know and models that do not."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from likewise.auditing.canaries import Canary, exposure, plant
+from likewise.auditing.extraction import EXTRACTION, extraction
+from likewise.auditing.texts import RealTexts, Texts
+from likewise.core.errors import UsageError
+from likewise.measures.texts_reference import character_log_masses
+
+
+def pages(n, seed, length=160):
+    rng = np.random.default_rng(seed)
+    return ["".join(rng.choice(list("abcdefgh \n"), size=length)) for _ in range(n)]
+
+
+# -- canaries -------------------------------------------------------------------------------
+
+
+def test_canaries_stand_as_lines_as_often_as_asked():
+    texts = pages(40, 0)
+    planted, canaries = plant(texts, repeats=(1, 4, 16, 64), seed=3)
+    assert [canary.repeats for canary in canaries] == [1, 4, 16, 64]
+    lines = [line for text in planted for line in text.split("\n")]
+    for canary in canaries:
+        assert lines.count(canary.text) == canary.repeats
+        assert canary.space == 10**6
+    known = {canary.text for canary in canaries}
+    without = [
+        "\n".join(line for line in text.split("\n") if line not in known) for text in planted
+    ]
+    assert without == texts
+
+
+def test_planting_is_by_the_seed_and_no_sentence_comes_twice():
+    texts = pages(5, 0)
+    assert plant(texts, seed=1) == plant(texts, seed=1)
+    assert plant(texts, seed=1)[1] != plant(texts, seed=2)[1]
+    _, canaries = plant(texts, repeats=(1,) * 208)
+    assert len({canary.prefix for canary in canaries}) == 208
+
+
+def at_random(texts):
+    """A model that finds every text likely by chance."""
+    return torch.tensor([float(hash((17, text)) % 1_000_003) for text in texts])
+
+
+def test_exposure_of_a_model_that_does_not_know_is_that_of_a_random_rank():
+    """The mean of log2 (m + 1) - log2 rank over all ranks, 1.44 bits for many."""
+    rng = np.random.default_rng(0)
+    canaries = [Canary(f"p{i} ", f"{rng.integers(10**6):06}", 1) for i in range(600)]
+
+    def noise(texts):
+        return torch.from_numpy(rng.random(len(texts)))
+
+    found = [item.value for item in exposure(noise, canaries, candidates=63)]
+    expected = np.mean([6 - math.log2(rank) for rank in range(1, 65)])
+    assert np.mean(found) == pytest.approx(expected, abs=4 * np.std(found) / 600**0.5)
+    assert expected == pytest.approx(1 / math.log(2), abs=0.08)
+
+
+def test_the_rank_is_that_of_brute_force():
+    """A space of ten: all the others are asked."""
+    canary = Canary("digit ", "7", 1)
+    order = [3, 7, 1, 0, 9, 8, 2, 4, 6, 5]  # the likeliest first
+
+    def model(texts):
+        return torch.tensor([-float(order.index(int(text[-1]))) for text in texts])
+
+    found = exposure(model, [canary], candidates=9)[0]
+    assert (found.likelier, found.value) == (1.0, math.log2(10) - math.log2(2))
+    assert found.interval.low <= found.value <= found.interval.high
+
+
+def test_ties_are_counted_half():
+    found = exposure(lambda texts: torch.zeros(len(texts)), [Canary("x", "000001", 1)])[0]
+    assert found.value == pytest.approx(10 - math.log2(1023 / 2 + 1))
+
+
+def test_exposure_rises_with_repetition():
+    """An n-gram model learns what is often said."""
+    planted, canaries = plant(pages(60, 1), repeats=(1, 64) * 4, seed=2)
+    unseen = [Canary(f"the hat of {i} is ", "123456", 0) for i in range(4)]
+    values = {0: [], 1: [], 64: []}
+    found = exposure(
+        lambda texts: character_log_masses(planted, texts), [*canaries, *unseen], candidates=255
+    )
+    for item in found:
+        values[item.canary.repeats].append(item.value)
+    assert min(values[64]) == 8.0
+    assert np.mean(values[0]) < np.mean(values[1]) <= 8.0
+
+
+def test_what_cannot_be_planted_or_asked_is_refused():
+    with pytest.raises(UsageError, match="the number of texts must be at least 1; got 0"):
+        plant([])
+    with pytest.raises(UsageError, match="repeats must be at most 208 counts of at least 1"):
+        plant(["a"], repeats=(0,))
+    with pytest.raises(UsageError, match=r"candidates must be in 1..9; got 10"):
+        exposure(at_random, [Canary("x", "7", 1)], candidates=10)
+    with pytest.raises(UsageError, match=r"log masses of 10 texts must be .*; got \(3,\)"):
+        exposure(lambda texts: torch.zeros(3), [Canary("x", "7", 1)], candidates=9)
+
+
+# -- extraction -----------------------------------------------------------------------------
+
+
+def reciter(known):
+    """A model that goes on as a text it knows, and else says a."""
+    table = {text[:50]: text[50:] for text in known}
+    return lambda prefixes, count: [table.get(p, "a" * 99)[:count] for p in prefixes]
+
+
+def test_extraction_counts_exact_continuations():
+    train, others = pages(100, 0), pages(80, 1)
+    found = extraction(reciter(train[:30]), train, others)
+    assert found.value == pytest.approx(0.3)
+    assert found.outcome == "fail"
+    assert found.sentence == (
+        "After 50 characters the next 50 of 30 of 100 training texts came back exactly, and of 0 "
+        "of 80 that were never trained on."
+    )
+    nearly = [text[:99] + "#" + text[100:] for text in train]
+    assert extraction(reciter(nearly), train, others).value == 0.0
+
+
+def test_what_is_easily_guessed_is_not_extraction():
+    train, others = ["a" * 120] * 60, ["a" * 110] * 60
+    assert extraction(reciter([]), train, others).value == 0.0
+
+
+def test_texts_too_short_are_passed_over_and_said():
+    assert extraction(reciter([]), ["a" * 99, "a" * 100], ["b" * 100]).n == 1
+    with pytest.raises(UsageError, match="at least 100 characters on both sides; got '0 trained"):
+        extraction(reciter([]), ["a"], ["b" * 100])
+    with pytest.raises(UsageError, match=r"one for each prefix \(1\); got 0"):
+        extraction(lambda prefixes, count: [], ["a" * 100], ["b" * 100])
+
+
+def test_the_rule_has_controls_and_catches_a_reciter():
+    real = RealTexts(train=pages(400, 0), valid=pages(200, 1), test=pages(200, 2))
+    texts = Texts(samples=[], reference=real, continue_from=reciter([]))
+    found = EXTRACTION.judge(texts, 0.99)
+    assert found.controls == {"positive": "fail", "negative": "pass"}
+    assert found.outcome == "pass"
+    caught = replace(texts, continue_from=reciter(real.train[::4]))
+    assert EXTRACTION.judge(caught, 0.99).outcome == "fail"
+
+
+def test_the_rule_says_why_it_has_nothing_to_say():
+    real = RealTexts(train=pages(40, 0), valid=pages(60, 1), test=[])
+    texts = Texts(samples=[], reference=real)
+    assert EXTRACTION.applies(texts) == "it continues no text"
+    texts = replace(texts, continue_from=reciter([]))
+    assert EXTRACTION.applies(texts) == "fewer than 50 texts have 100 characters"

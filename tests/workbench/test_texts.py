@@ -1,0 +1,130 @@
+"""The whole way of texts: run, scores, audit, samples, the verbs of texts."""
+
+import io
+import json
+import random
+import sys
+
+import pytest
+import torch
+
+import likewise as lw
+from likewise.cli.texts import chat_job, complete_job
+from likewise.core.errors import UsageError
+from likewise.store.files import read_json
+from likewise.workbench.data import Prepared, load
+from likewise.workbench.texts import RunTexts, continuing, joined
+
+SMALL = {"width": "16", "depth": "1", "heads": "1", "groups": "1", "hidden": "32", "batch": "8"}
+WORDS = ["river", "stone", "cloud", "amber", "violet", "thunder", "meadow", "copper", "orchard"]
+
+
+def story(n, seed=0):
+    rng = random.Random(seed)
+    return [" ".join(rng.choices(WORDS, k=rng.randint(4, 9))) + "." for _ in range(n)]
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory):
+    out = tmp_path_factory.mktemp("texts") / "run"
+    return lw.run(story(500), time="6s", families=["ngram"], out=out)
+
+
+def test_texts_are_ranked_by_bits_per_byte(board):
+    assert board.headline == "bits_per_byte"
+    rows = {row["name"]: row["scores"] for row in board.rows}
+    assert rows["ngram"]["bits_per_byte"]["value"] < rows["independent"]["bits_per_byte"]["value"]
+    for name in ("bits_per_character", "perplexity", "distinct_2", "verbatim"):
+        assert rows["ngram"][name]["value"] is not None, name
+    assert rows["real vs real"]["distinct_2"]["value"] is not None
+
+
+def test_the_audit_reads_texts_too(board):
+    audit = read_json(board.path / "ngram" / "audit.json")
+    said = {finding["rule"] for finding in audit["findings"]} | set(audit["left_out"])
+    for rule in ("recitation", "extraction", "membership by zlib", "personal data", "copying"):
+        assert rule in said, rule
+    copier = read_json(board.path / "copier" / "audit.json")
+    assert copier["verdict"] == "hold"
+
+
+def test_the_page_shows_what_was_written(board):
+    samples = read_json(board.path / "ngram" / "samples" / "grid.json")["texts"]
+    assert sum(any(word in text for word in WORDS) for text in samples[:20]) > 15
+    assert "Bits per byte" in (board.path / "report.html").read_text()
+
+
+def test_passages_that_follow_one_another_are_one_text():
+    text = "".join(story(300))
+    records = load([text], tokenizer="characters", context=64)
+    prepared = Prepared.of(records)
+    train = RunTexts.of(prepared, 0).train
+    assert len(train) == 1
+    assert text.startswith(train[0])
+    assert joined(("a", "b")) == ["a", "b"]
+
+
+def test_data_that_is_no_text_has_none():
+    assert RunTexts.of(Prepared.of(load("digits")), 0) is None
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    model = lw.fit(story(60), "transformer", steps=3, settings=SMALL)
+    return model.save(tmp_path_factory.mktemp("texts") / "model")
+
+
+def test_what_writes_on_is_the_likeliest(saved):
+    go_on = continuing(lw.open(saved))
+    first = go_on(["the"], 5)
+    assert len(first[0]) >= 1
+    assert first == go_on(["the"], 5)
+    assert continuing(lw.fit(story(60), "independent", steps=1)) is None
+
+
+@pytest.fixture(scope="module")
+def talker(tmp_path_factory):
+    rng, folder = random.Random(1), tmp_path_factory.mktemp("talks")
+    with (folder / "talks.jsonl").open("w") as file:
+        for _ in range(80):
+            said = {"role": "user", "content": f"tell me of the {rng.choice(WORDS)}"}
+            answer = {"role": "assistant", "content": " ".join(rng.choices(WORDS, k=4))}
+            file.write(json.dumps({"messages": [said, answer]}) + "\n")
+    model = lw.fit(folder / "talks.jsonl", "transformer", steps=3, settings=SMALL)
+    return model.save(folder / "model")
+
+
+def test_a_conversation_goes_line_by_line_until_an_empty_one(talker, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("tell me\nof the river\n\nnever read\n"))
+    chat_job(talker, None, system=None, most=6, controls=controls(), seed=0)
+    said = capsys.readouterr().out
+    assert said.count("you ") == 3
+    assert "million parameters" in said
+
+
+def controls():
+    return {"temperature": 1.0, "top_k": None, "top_p": 1.0, "min_p": 0.0, "repetition": 1.0}
+
+
+def test_complete_says_the_prompt_and_goes_on(saved, capsys):
+    complete_job(saved, "the", None, most=8, controls=controls(), stop=[], seed=0)
+    said = capsys.readouterr().out
+    assert said.startswith("the")
+    assert len(said) > len("the\n")
+
+
+def test_complete_names_what_it_cannot_spell(saved):
+    with pytest.raises(UsageError, match="characters that the training texts never had: 'Ω'"):
+        complete_job(saved, "Ω", None, most=8, controls=controls(), stop=[], seed=0)
+
+
+def test_chat_needs_dialogues_and_says_so(saved, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("hello\n\n"))
+    with pytest.raises(UsageError, match="dialogue"):
+        chat_job(saved, None, system=None, most=8, controls=controls(), seed=0)
+
+
+def test_likelihoods_of_test_texts_read_all_of_them(board):
+    row = next(row for row in board.rows if row["name"] == "independent")
+    assert row["scores"]["bits_per_byte"]["n"] == 75
+    assert torch.isfinite(torch.tensor(row["scores"]["bits_per_byte"]["value"]))
