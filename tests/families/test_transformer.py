@@ -146,6 +146,19 @@ def test_checkpointing_changes_no_gradient():
             assert torch.allclose(one.grad, other.grad, atol=1e-6)
 
 
+def test_runs_are_forgotten_in_training_alone():
+    model, same = make("runs", forgotten=0.5), make("runs", forgotten=0.0)
+    x = torch.randint(0, 7, (2, 20), generator=torch.Generator().manual_seed(7))
+    assert torch.equal(model.logits(x), same.logits(x))
+    model.train()
+    same.train()
+    torch.manual_seed(0)
+    first = model.logits(x)
+    torch.manual_seed(1)
+    assert not torch.equal(first, model.logits(x))
+    assert torch.equal(same.logits(x), same.logits(x))
+
+
 def test_a_window_is_how_far_back_a_place_sees():
     model = make("window", depth=1)
     x = torch.randint(0, 7, (1, 20), generator=torch.Generator().manual_seed(6))

@@ -67,6 +67,7 @@ class Config:
     window: int | None = setting(None, "places that a place sees (2020); none: all", low=1)
     runs: int = setting(0, "longest hashed run of tokens that is embedded; 0: none", low=0, high=8)
     buckets: int = setting(8192, "rows of the table of each length of run", low=1, high=2**24)
+    forgotten: float = setting(0.3, "share of runs left out in training", low=0.0, high=0.9)
     dropout: float = setting(0.0, "share of what a block adds", low=0.0, high=0.9)
     checkpointed: bool = setting(False, "compute blocks again going back, to save memory")
     batch: int = setting(32, "rows a step", low=1, high=65536)
@@ -121,7 +122,9 @@ class Transformer(Family[Config]):
         )
         vocabulary = self.space.tokens
         self.table = nn.Embedding(vocabulary, config.width)
-        self.runs = Runs(config.runs, config.buckets, config.width) if config.runs > 1 else None
+        self.runs = None
+        if config.runs > 1:
+            self.runs = Runs(config.runs, config.buckets, config.width, config.forgotten)
         told = texts(conditions)
         self.steers = tuple(c for c in conditions if c not in told)
         self.embed = Embed(self.steers, config.width)

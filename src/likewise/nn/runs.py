@@ -5,6 +5,7 @@ each length of run, so that a network of few layers need not spend them on findi
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from likewise.nn.tokens import documents
@@ -19,10 +20,13 @@ class Runs(nn.Module):
         longest: run of tokens.
         buckets: rows of each table; runs that meet in one share their vector.
         width: of a vector.
+        forgotten: share of the vectors that are left out in training, so that a network learns
+            what to do where a long run was never met.
     """
 
-    def __init__(self, longest: int, buckets: int, width: int) -> None:
+    def __init__(self, longest: int, buckets: int, width: int, forgotten: float = 0.0) -> None:
         super().__init__()
+        self.forgotten = forgotten
         self.longest = longest
         self.buckets = buckets
         # one block of rows a length; one look-up of all is one pass over its gradient
@@ -43,4 +47,7 @@ class Runs(nn.Module):
             key = (key ^ torch.where(same, whole[:, place] + 1, 0)) * HASH & 0xFFFFFFFFFF
             rows.append((back - 1) * self.buckets + (key >> 12) % self.buckets)
         bags = torch.stack(rows, dim=2).flatten(0, 1)  # (n, w, lengths) -> (n * w, lengths)
-        return self.table(bags).view(n, w, -1)
+        kept = None
+        if self.training and self.forgotten:
+            kept = F.dropout(torch.ones_like(bags, dtype=torch.float32), self.forgotten)
+        return self.table(bags, per_sample_weights=kept).view(n, w, -1)

@@ -250,7 +250,7 @@ class Text(Domain):
         return filled(rows, words.pad), present
 
     def decode(self, x: Tensor, space: Space, c: Batch | None = None) -> Records:
-        """Rows (n, length) of a view as texts, each up to its end, with labels where `c` has them."""
+        """Rows (n, length) of a view as texts, each up to its end, with the labels of `c`."""
         self._view(space)
         if x.ndim != 2 or x.is_floating_point():
             got = (tuple(x.shape), str(x.dtype))
