@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import statistics
@@ -30,13 +31,13 @@ class Answer(NamedTuple):
     tokens: int
 
 
-async def ask(port: int, tokens: int, seed: int) -> Answer:
+async def ask(port: int, name: str, tokens: int, seed: int) -> Answer:
     """One completion; it counts as whole with its status, its usage and its last line."""
     start = time.monotonic()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     body = json.dumps(
         {
-            "model": "model",
+            "model": name,
             "prompt": "The ",
             "max_tokens": tokens,
             "stream": True,
@@ -52,20 +53,20 @@ async def ask(port: int, tokens: int, seed: int) -> Answer:
         first = first or time.monotonic() - start
         said += piece
     writer.close()
-    usage = said.rpartition(b'"completion_tokens":')[2]
-    count = int(usage.split(b",")[0].strip(b" }")) if usage[:1].strip(b" ").isdigit() else 0
+    usage = re.findall(rb'"completion_tokens":\s*(\d+)', said)
+    count = int(usage[-1]) if usage else 0
     whole = said.startswith(b"HTTP/1.1 200") and b"data: [DONE]" in said and count > 0
     return Answer(whole, time.monotonic() - start, first, count)
 
 
-async def load(port: int, clients: int, seconds: float, tokens: int) -> list[Answer]:
+async def load(port: int, name: str, clients: int, seconds: float, tokens: int) -> list[Answer]:
     """What clients got that ask again and again."""
     found, until = [], time.monotonic() + seconds
 
     async def client(number: int) -> None:
         turn = 0
         while time.monotonic() < until:
-            found.append(await ask(port, tokens, 1000 * number + turn))
+            found.append(await ask(port, name, tokens, 1000 * number + turn))
             turn += 1
 
     await asyncio.gather(*(client(number) for number in range(clients)))
@@ -117,13 +118,14 @@ def main() -> None:
             except OSError:
                 time.sleep(0.2)
         rates = []
+        served = Path(given.model).resolve().name
         for name, clients, seconds in (
             ("warm-up", given.clients, 5.0),
             ("1 client", 1, min(30.0, given.seconds)),
             (f"{given.clients} clients", given.clients, given.seconds),
         ):
             before, start = resident(server.pid), time.monotonic()
-            answers = asyncio.run(load(port, clients, seconds, given.tokens))
+            answers = asyncio.run(load(port, served, clients, seconds, given.tokens))
             rates.append(told(name, answers, time.monotonic() - start))
             print(f"  memory {before:.0f} to {resident(server.pid):.0f} MiB", flush=True)
         print(f"{rates[-1] / rates[1]:.1f} times one client")
@@ -135,8 +137,12 @@ def main() -> None:
 def last(server: subprocess.Popen[bytes], port: int, given: argparse.Namespace) -> str:
     """SIGTERM while answers are under way."""
 
+    name = Path(given.model).resolve().name
+
     async def stopped() -> list[Answer]:
-        asked = [asyncio.create_task(ask(port, given.tokens, n)) for n in range(given.clients)]
+        asked = [
+            asyncio.create_task(ask(port, name, given.tokens, n)) for n in range(given.clients)
+        ]
         await asyncio.sleep(0.5)
         server.send_signal(signal.SIGTERM)
         return await asyncio.gather(*asked)
