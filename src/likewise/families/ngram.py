@@ -20,7 +20,7 @@ from likewise.core.errors import DataError, must
 from likewise.core.rng import Draws
 from likewise.core.space import Sequence, Space
 from likewise.nn.counts import KneserNey, Whole, before
-from likewise.nn.decoding import filled, generate
+from likewise.nn.decoding import written
 from likewise.nn.tokens import Reading, prefixes, reading
 
 FEW_TOKENS = 512  # characters and bytes have no more
@@ -164,16 +164,9 @@ class Ngram(Family[Config]):
         """(n, length) rows that continue their prompts, until their end."""
         space = self.space
         rows, lengths = prefixes(space, self.conditions, c, n, self.device)
-        stream = generate(
-            self.reader(c, n),
-            rows,
-            lengths,
-            most=torch.full_like(lengths, space.length),
-            end=space.end,
-            rng=rng,
-            controls=controls,
-        )
-        return filled(n, space.length, space.pad, stream, self.device)
+        most = torch.full_like(lengths, space.length)
+        reader = self.reader(c, n)
+        return written(reader, rows, lengths, most, space=space, rng=rng, controls=controls)
 
     def reader(self, c: Batch | None, n: int) -> "LastTokens":
         """What reads rows and keeps the last tokens of what it has read."""

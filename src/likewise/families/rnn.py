@@ -20,7 +20,7 @@ from likewise.core.contract import Claims, Controls, Family, Loss, Size, Step
 from likewise.core.rng import Draws
 from likewise.core.space import Sequence, Space
 from likewise.nn.condition import Embed
-from likewise.nn.decoding import filled, generate
+from likewise.nn.decoding import written
 from likewise.nn.heads import Head
 from likewise.nn.recurrent import Recurrent, State, told
 from likewise.nn.tokens import Reading, cut, prefixes, reading, texts
@@ -170,16 +170,9 @@ class Rnn(Family[Config]):
         """(n, length) rows that continue their prompts, until their end."""
         space = self.space
         rows, lengths = prefixes(space, self.conditions, c, n, self.device)
-        stream = generate(
-            self.reader(c, n),
-            rows,
-            lengths,
-            most=torch.full_like(lengths, space.length),
-            end=space.end,
-            rng=rng,
-            controls=controls,
-        )
-        return filled(n, space.length, space.pad, stream, self.device)
+        most = torch.full_like(lengths, space.length)
+        reader = self.reader(c, n)
+        return written(reader, rows, lengths, most, space=space, rng=rng, controls=controls)
 
     def reader(self, c: Batch | None, n: int) -> "StateReader":
         """What reads n rows and keeps the state after what it has read."""

@@ -30,7 +30,7 @@ from likewise.nn.attention import (
     visible,
 )
 from likewise.nn.condition import Embed
-from likewise.nn.decoding import filled, generate
+from likewise.nn.decoding import written
 from likewise.nn.heads import Head
 from likewise.nn.runs import Runs
 from likewise.nn.tokens import Reading, cut, documents, prefixes, reading, texts
@@ -254,16 +254,9 @@ class Transformer(Family[Config]):
         space = self.space
         rows, lengths = prefixes(space, self.conditions, c, n, self.device)
         rows, lengths = cut(rows, lengths, torch.full_like(lengths, space.length))
-        stream = generate(
-            self.reader(c, n),
-            rows,
-            lengths,
-            most=(space.length + 1 - lengths).clamp(max=space.length),
-            end=space.end,
-            rng=rng,
-            controls=controls,
-        )
-        return filled(n, space.length, space.pad, stream, self.device)
+        most = (space.length + 1 - lengths).clamp(max=space.length)
+        reader = self.reader(c, n)
+        return written(reader, rows, lengths, most, space=space, rng=rng, controls=controls)
 
     def reader(self, c: Batch | None, n: int) -> "CachedReader":
         """What reads n rows and keeps the keys and values of what it has read."""

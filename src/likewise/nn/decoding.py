@@ -13,6 +13,7 @@ from torch import Tensor
 
 from likewise.core.contract import Controls
 from likewise.core.rng import Draws
+from likewise.core.space import Sequence
 
 
 class Reader(Protocol):
@@ -165,6 +166,21 @@ class Seen:
     def keep(self, rows: Tensor) -> None:
         """Some of the rows alone."""
         self.rows = [list(self.rows[row]) for row in rows.tolist()]
+
+
+def written(
+    reader: Reader,
+    rows: Tensor,
+    lengths: Tensor,
+    most: Tensor,
+    *,
+    space: Sequence,
+    rng: Draws,
+    controls: Controls,
+) -> Tensor:
+    """(n, length) rows of a Space that continue `rows`, until their end; see `generate`."""
+    stream = generate(reader, rows, lengths, most=most, end=space.end, rng=rng, controls=controls)
+    return filled(len(rows), space.length, space.pad, stream, rows.device)
 
 
 def filled(
