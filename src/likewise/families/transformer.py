@@ -324,7 +324,7 @@ class CachedReader:
         """Put inputs (n, w) into the cache: (n, w, d) of the last block."""
         model = self.model
         at = Places(self.cache, inputs.shape[1], model.config.window)
-        self.cache.reach(at.until)
+        self.cache.reach(at.until, model.space.length + 1)
         x = model.table(inputs)
         if model.runs is not None:
             x = x + model.runs(inputs, model.space.end, model.space.pad, self.before)

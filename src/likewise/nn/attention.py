@@ -150,10 +150,11 @@ class Cache:
         else:
             self.measure()
 
-    def reach(self, places: int) -> None:
-        """Have room for so many places, and as many again."""
+    def reach(self, places: int, most: int) -> None:
+        """Have room for so many places, and as many again, but no more than `most`."""
         if places > self.keys.shape[3]:
-            self.keys, self.values = _roomy(self.keys, 2 * places), _roomy(self.values, 2 * places)
+            room = max(places, min(2 * places, most))
+            self.keys, self.values = _roomy(self.keys, room), _roomy(self.values, room)
 
     def keep(self, rows: Tensor) -> "Cache":
         """Some of the rows, in the order asked for; a row may be asked for twice."""
