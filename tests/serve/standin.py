@@ -40,6 +40,9 @@ class Letters(Domain):
         parts = [marks.get(token) or bytes([token]) for token in tokens]
         return b"".join(parts).decode(errors="replace")
 
+    def spelled(self):
+        return [bytes([byte]) for byte in range(256)] + [b""] * (SIZE - 256)
+
     def condition(self, where, n):
         rows = [self.encode(text) or [END] for text in where["prompt"]]
         longest = max(map(len, rows))
@@ -119,7 +122,7 @@ def standin(length=96, roles=True, pause=0.0, endless=True, **config):
 
 def _speak(family, endless):
     """Letters and the two bytes of é are likelier than other bytes; roles are rare."""
-    told = family._told
+    told = family.unpadded
 
     def louder(x):
         logits = told(x)
@@ -129,13 +132,13 @@ def _speak(family, endless):
         logits[..., 256:259] -= 8.0
         return logits
 
-    family._told = louder
+    family.unpadded = louder
 
 
 def impatient(after):
     """A model that gives the word to the user after so many tokens in a row."""
     model = standin()
-    told, seen = model.family._told, [0]
+    told, seen = model.family.unpadded, [0]
 
     def eager(x):
         logits = told(x)
@@ -144,7 +147,7 @@ def impatient(after):
             logits[..., ROLES["user"]] += 1e4
         return logits
 
-    model.family._told = eager
+    model.family.unpadded = eager
     return model
 
 

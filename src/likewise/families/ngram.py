@@ -21,6 +21,7 @@ from likewise.core.rng import Draws
 from likewise.core.space import Sequence, Space
 from likewise.nn.counts import KneserNey, Whole, before
 from likewise.nn.decoding import written
+from likewise.nn.speculating import SPARE
 from likewise.nn.tokens import Reading, prefixes, reading
 
 FEW_TOKENS = 512  # characters and bytes have no more
@@ -181,29 +182,39 @@ class LastTokens:
     """
 
     def __init__(self, model: Ngram) -> None:
-        self.model = model
-        self.context: Tensor  # (order - 1, n), the newest first
+        self.model, self.size = model, model.counts.order - 1
+        self.heard: Tensor  # (order - 1 + SPARE, n), the newest first
 
     def begin(self, rows: Tensor, lengths: Tensor) -> Tensor:
         """Logits (n, tokens) after rows (n, p), filled up on the right."""
-        context = before(rows, self.model.counts.order - 1, self.model.starts)
+        context = before(rows, self.size + SPARE, self.model.starts)
         last = (lengths.to(rows.device) - 1)[None, :, None].expand(len(context), -1, 1)
-        self.context = context.gather(2, last)[:, :, 0]
+        self.heard = context.gather(2, last)[:, :, 0]
         return self._logits()
 
     def step(self, tokens: Tensor) -> Tensor:
         """Logits (n, tokens) after one more token of each row."""
         # no context was counted that goes beyond a start, so what stands before one is not found
-        self.context = torch.cat([tokens[None], self.context])[: len(self.context)]
+        self.heard = torch.cat([tokens[None], self.heard[:-1]])
         return self._logits()
+
+    def extend(self, tokens: Tensor) -> Tensor:
+        """Logits (n, k, tokens) after each of k more tokens of each row (n, k)."""
+        return torch.stack([self.step(token) for token in tokens.unbind(dim=1)], dim=1)
+
+    def forget(self, counts: Tensor) -> None:
+        """Take back the last tokens of each row, so many (n,), 0 to SPARE."""
+        place = torch.arange(len(self.heard))[:, None] + counts.cpu()
+        place = place.clamp(max=len(self.heard) - 1).to(self.heard.device)
+        self.heard = self.heard.gather(0, place)
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows alone."""
-        self.context = self.context[:, rows.to(self.context.device)]
+        self.heard = self.heard[:, rows.to(self.heard.device)]
 
     def join(self, other: "LastTokens") -> None:
         """Go on with the rows of another reader too."""
-        self.context = torch.cat([self.context, other.context], dim=1)
+        self.heard = torch.cat([self.heard, other.heard], dim=1)
 
     def _logits(self) -> Tensor:
-        return self.model.counts.every(self.context).log().float()
+        return self.model.counts.every(self.heard[: self.size]).log().float()

@@ -6,7 +6,7 @@ Vaswani et al., "Attention is all you need", 2017, as Radford et al. made it a l
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias, cast, final
+from typing import ClassVar, TypeAlias, final
 
 import torch
 import torch.nn.functional as F
@@ -18,21 +18,13 @@ from likewise.core.config import Optimizer, setting
 from likewise.core.contract import Claims, Controls, Family, Loss, Size, Step
 from likewise.core.rng import Draws
 from likewise.core.space import Sequence, Space
-from likewise.nn.attention import (
-    Attention,
-    Block,
-    Cache,
-    FeedForward,
-    Norm,
-    Places,
-    Rotary,
-    Shape,
-    visible,
-)
+from likewise.nn.attention import Attention, Block, FeedForward, Norm, Rotary, Shape, visible
 from likewise.nn.condition import Embed
 from likewise.nn.decoding import written
 from likewise.nn.heads import Head
+from likewise.nn.reading import Cache, Laid, Places
 from likewise.nn.runs import Runs
+from likewise.nn.speculating import SPARE
 from likewise.nn.tokens import Reading, cut, documents, prefixes, reading, texts
 
 ROOM = 2**22  # logits that are held at once when a likelihood is asked
@@ -134,6 +126,7 @@ class Transformer(Family[Config]):
         most = self.space.length + 1
         self.rotary = Rotary(self.shape.size, most, self.shape.base)
         self.places = nn.Embedding(most, config.width) if config.places == "learned" else None
+        self._laid: tuple[list[tuple[int, int]], Laid] | None = None
         self._start()
 
     def _start(self) -> None:
@@ -210,7 +203,7 @@ class Transformer(Family[Config]):
                 x = checkpoint(block, x, angles, mask, use_reentrant=False)
             else:
                 x = block(x, angles, mask)
-        return self._told(x)
+        return self.unpadded(self.head(self.norm(x)))
 
     def _embedded(self, inputs: Tensor, c: Batch | None) -> Tensor:
         """(n, w, d)."""
@@ -237,9 +230,8 @@ class Transformer(Family[Config]):
             mask = mask & (number[:, None, :, None] == number[:, None, None, :])
         return mask
 
-    def _told(self, x: Tensor) -> Tensor:
-        """Logits of places (..., d)."""
-        logits = self.head(self.norm(x))
+    def unpadded(self, logits: Tensor) -> Tensor:
+        """Logits (..., tokens), in place, without that of padding."""
         if self.space.pad != self.space.end:
             logits[..., self.space.pad] = -torch.inf
         return logits
@@ -262,6 +254,20 @@ class Transformer(Family[Config]):
         """What reads n rows and keeps the keys and values of what it has read."""
         return CachedReader(self, c, n)
 
+    def train(self, mode: bool = True) -> "Transformer":
+        """Before and after training; weights that were laid out for reading are forgotten."""
+        self._laid = None
+        super().train(mode)
+        return self
+
+    @torch.no_grad()
+    def laid(self) -> Laid:
+        """The blocks as few places read them; made anew where a weight has changed."""
+        now = [(p.data_ptr(), p._version) for p in self.parameters()]
+        if self._laid is None or self._laid[0] != now:
+            self._laid = now, Laid(self.blocks, self.norm, self.head)
+        return self._laid[1]
+
 
 class CachedReader:
     """Reads rows with a cache of keys and values; see `likewise.nn.decoding.Reader`.
@@ -273,15 +279,56 @@ class CachedReader:
     """
 
     def __init__(self, model: Transformer, c: Batch | None, n: int) -> None:
-        self.model = model
+        self.model, self.laid = model, model.laid()
         steered = bool(model.steers)
         self.told = model.embed(c, n, model.device)[:, None] if steered else None
         self.cache: Cache
-        self.before: Tensor | None = None
+        self.heard: Tensor | None = None  # (n, longest run - 1 + SPARE) the last tokens
 
-    @torch.no_grad()
     def begin(self, rows: Tensor, lengths: Tensor) -> Tensor:
         """Logits (n, tokens) after rows (n, p), filled up on the right."""
+        with torch.inference_mode():
+            logits = self._begun(rows, lengths)
+        return logits.clone()  # may be changed in place and kept, as any other
+
+    def step(self, tokens: Tensor) -> Tensor:
+        """Logits (n, tokens) after one more token of each row."""
+        return self.extend(tokens[:, None])[:, 0]
+
+    def extend(self, tokens: Tensor) -> Tensor:
+        """Logits (n, k, tokens) after each of k more tokens of each row (n, k)."""
+        with torch.inference_mode():
+            x = self._read(tokens)
+            self.cache.advance(tokens.shape[1])
+            if self.heard is not None:
+                self.heard = torch.cat([self.heard[:, tokens.shape[1] :], tokens], dim=1)
+            logits = self._told(x)
+        return logits.clone()
+
+    def forget(self, counts: Tensor) -> None:
+        """Take back the last tokens of each row, so many (n,), 0 to SPARE."""
+        self.cache.advance(-counts.cpu())
+        if self.heard is not None:
+            place = torch.arange(self.heard.shape[1], device=self.heard.device)
+            place = place - counts.to(place.device)[:, None]
+            self.heard = self.heard.gather(1, place.clamp(min=0))
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows alone."""
+        self.cache = self.cache.keep(rows.cpu())
+        place = rows.to(self.model.device)
+        self.told = None if self.told is None else self.told[place]
+        self.heard = None if self.heard is None else self.heard[place]
+
+    def join(self, other: "CachedReader") -> None:
+        """Go on with the rows of another reader too."""
+        self.cache = self.cache.join(other.cache)
+        if self.told is not None and other.told is not None:
+            self.told = torch.cat([self.told, other.told])
+        if self.heard is not None and other.heard is not None:
+            self.heard = torch.cat([self.heard, other.heard])
+
+    def _begun(self, rows: Tensor, lengths: Tensor) -> Tensor:
         model, (n, w) = self.model, rows.shape
         room = min(w + ROOMY, model.space.length + 1)
         like = model.table.weight
@@ -289,54 +336,35 @@ class CachedReader:
         x = self._read(rows)
         self.cache.advance(lengths.cpu())
         if model.runs is not None:
-            size = model.runs.longest - 1
+            size = model.runs.longest - 1 + SPARE
             filled_up = F.pad(rows, (size, 0), value=model.space.pad)
             place = torch.arange(size, device=rows.device) + lengths.to(rows.device)[:, None]
-            self.before = filled_up.gather(1, place)
+            self.heard = filled_up.gather(1, place)
         last = (lengths.to(rows.device) - 1)[:, None, None].expand(n, 1, x.shape[2])
-        return model._told(x.gather(1, last)[:, 0])
-
-    @torch.no_grad()
-    def step(self, tokens: Tensor) -> Tensor:
-        """Logits (n, tokens) after one more token of each row."""
-        x = self._read(tokens[:, None])
-        self.cache.advance()
-        if self.before is not None:
-            self.before = torch.cat([self.before[:, 1:], tokens[:, None]], dim=1)
-        return self.model._told(x[:, 0])
-
-    def keep(self, rows: Tensor) -> None:
-        """Go on with these rows alone."""
-        self.cache = self.cache.keep(rows.cpu())
-        place = rows.to(self.model.device)
-        self.told = None if self.told is None else self.told[place]
-        self.before = None if self.before is None else self.before[place]
-
-    def join(self, other: "CachedReader") -> None:
-        """Go on with the rows of another reader too."""
-        self.cache = self.cache.join(other.cache)
-        if self.told is not None and other.told is not None:
-            self.told = torch.cat([self.told, other.told])
-        if self.before is not None and other.before is not None:
-            self.before = torch.cat([self.before, other.before])
+        return self._told(x.gather(1, last)[:, 0])
 
     def _read(self, inputs: Tensor) -> Tensor:
         """Put inputs (n, w) into the cache: (n, w, d) of the last block."""
         model = self.model
-        at = Places(self.cache, inputs.shape[1], model.config.window)
-        self.cache.reach(at.until, model.space.length + 1)
+        w = inputs.shape[1]
+        self.cache.reach(self.cache.longest + w, model.space.length + 1)
+        at = Places(self.cache, w, model.config.window)
         x = model.table(inputs)
         if model.runs is not None:
-            x = x + model.runs(inputs, model.space.end, model.space.pad, self.before)
+            before = None if self.heard is None else self.heard[:, SPARE:]
+            x = x + model.runs(inputs, model.space.end, model.space.pad, before)
         if model.places is not None:
             x = x + model.places(at.place)
         if self.told is not None:
             x = x + self.told
         angles = at.angles(model.rotary)
-        for number, block in enumerate(model.blocks):
-            keys, values = self.cache.keys[number], self.cache.values[number]
-            x = cast(Block, block).read(x, angles, keys, values, at)
+        for number, layer in enumerate(self.laid.layers):
+            x = layer.read(x, angles, at, number)
         return x
+
+    def _told(self, x: Tensor) -> Tensor:
+        """Logits (..., tokens) of places (..., d)."""
+        return self.model.unpadded(self.laid.logits(x))
 
 
 def _hidden(width: int) -> int:

@@ -57,6 +57,16 @@ class Adapter(nn.Module):
         known: Tensor = self.layer(x)
         return known + self.scale * change
 
+    @property
+    def weight(self) -> Tensor:
+        """Of the plain layer that does the same."""
+        return self.layer.weight + self.scale * (self.up @ self.down)
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The same."""
+        return self.layer.bias
+
     @torch.no_grad()
     def merged(self) -> nn.Linear:
         """The layer itself, with the change added to its weights."""

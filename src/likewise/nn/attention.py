@@ -1,9 +1,9 @@
-"""Causal attention: the blocks of a decoder-only transformer, and its cache of keys and values.
+"""Causal attention: the blocks of a decoder-only transformer.
 
 Shapes: n rows, w places, d width, h heads of size s, g heads of keys and values.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from likewise.core.errors import UsageError, must
+from likewise.nn.fused import levelled, rotate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,8 @@ class Shape:
         biased: whether linear layers have biases.
         base: of the rotary angles (Su et al., "RoFormer", 2021); None for no rotation.
         window: how far back a place sees (Beltagy et al., "Longformer", 2020); None for all.
-        dropout: share of what a block adds that is dropped.
+        dropout: share of what a block adds that is dropped, the same in all places of a row (Gal
+            and Ghahramani, "A theoretically grounded application of dropout", 2016).
     """
 
     width: int
@@ -63,7 +65,10 @@ class Shape:
 
 
 class Rotary(nn.Module):
-    """Cosines and sines of the rotary angles of places below `places`; none without a base."""
+    """Cosines and sines of the rotary angles of places below `places`; none without a base.
+
+    Both stand twice, for both numbers of a pair; the sines of the first are below 0, see `rotate`.
+    """
 
     def __init__(self, size: int, places: int, base: float | None) -> None:
         super().__init__()
@@ -73,16 +78,16 @@ class Rotary(nn.Module):
             return
         rate = base ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
         angle = torch.arange(places, dtype=torch.float64)[:, None] * rate  # (places, s / 2)
-        both = torch.cat([angle, angle], dim=1)
+        cos, sin = angle.cos().float(), angle.sin().float()
         del self.cos, self.sin
-        self.register_buffer("cos", both.cos().float(), persistent=False)
-        self.register_buffer("sin", both.sin().float(), persistent=False)
+        self.register_buffer("cos", torch.cat([cos, cos], dim=1), persistent=False)
+        self.register_buffer("sin", torch.cat([-sin, sin], dim=1), persistent=False)
 
     def at(self, place: Tensor | slice) -> "Angles":
-        """Cosines and sines of places (...,) int64: (..., s) each."""
+        """Cosines and sines of places (...,) int64: (..., 1, s) each, for (..., heads, s)."""
         if self.cos is None or self.sin is None:
             return None
-        return self.cos[place], self.sin[place]
+        return self.cos[place][..., None, :], self.sin[place][..., None, :]
 
 
 Angles: TypeAlias = tuple[Tensor, Tensor] | None
@@ -99,78 +104,10 @@ class Norm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., width) -> (..., width), in the type of x."""
-        gain, width = self.gain.to(x.dtype), (self.width,)
+        gain = self.gain.to(x.dtype)
         if self.bias is None:
-            return F.rms_norm(x, width, gain, self.epsilon)
-        return F.layer_norm(x, width, gain, self.bias.to(x.dtype), self.epsilon)
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn pairs (i, i + s / 2) of x (..., s) by their angles."""
-    half = x.shape[-1] // 2
-    turned = torch.cat([-x[..., half:], x[..., :half]], dim=-1)
-    return x * cos.to(x.dtype) + turned * sin.to(x.dtype)
-
-
-@dataclass
-class Cache:
-    """Keys and values of all blocks for rows of unequal length.
-
-    Attributes:
-        keys, values: (blocks, n, g, room, s).
-        lengths: (n,) int64, how many places of each row are filled.
-    """
-
-    keys: Tensor
-    values: Tensor
-    lengths: Tensor
-    longest: int = field(init=False)
-    equal: bool = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.measure()
-
-    def measure(self) -> None:
-        """Note the longest row, and whether all are equally long."""
-        sizes = self.lengths.tolist()
-        self.longest = max(sizes, default=0)
-        self.equal = min(sizes, default=0) == self.longest
-
-    @classmethod
-    def empty(cls, blocks: int, n: int, shape: Shape, room: int, like: Tensor) -> "Cache":
-        """A cache with nothing in it, on the device and in the type of `like`."""
-        keys = like.new_zeros(blocks, n, shape.groups, room, shape.size)
-        return cls(keys, torch.zeros_like(keys), torch.zeros(n, dtype=torch.int64))
-
-    def advance(self, by: Tensor | int = 1) -> None:
-        """So many more places of each row are filled."""
-        self.lengths = self.lengths + by
-        if isinstance(by, int):
-            self.longest += by
-        else:
-            self.measure()
-
-    def reach(self, places: int, most: int) -> None:
-        """Have room for so many places, and as many again, but no more than `most`."""
-        if places > self.keys.shape[3]:
-            room = max(places, min(2 * places, most))
-            self.keys, self.values = _roomy(self.keys, room), _roomy(self.values, room)
-
-    def keep(self, rows: Tensor) -> "Cache":
-        """Some of the rows, in the order asked for; a row may be asked for twice."""
-        place = rows.to(self.keys.device)
-        return Cache(self.keys[:, place], self.values[:, place], self.lengths[rows])
-
-    def join(self, other: "Cache") -> "Cache":
-        """The rows of both."""
-        room = max(self.keys.shape[3], other.keys.shape[3])
-        pairs = ((self.keys, other.keys), (self.values, other.values))
-        keys, values = (torch.cat([_roomy(a, room), _roomy(b, room)], dim=1) for a, b in pairs)
-        return Cache(keys, values, torch.cat([self.lengths, other.lengths]))
-
-
-def _roomy(x: Tensor, room: int) -> Tensor:
-    return F.pad(x, (0, 0, 0, room - x.shape[3]))
+            return levelled(x, self.epsilon) * gain
+        return F.layer_norm(x, (self.width,), gain, self.bias.to(x.dtype), self.epsilon)
 
 
 class Attention(nn.Module):
@@ -185,29 +122,33 @@ class Attention(nn.Module):
         self.query_norm = Norm(shape.size, "rms", shape.epsilon) if shape.normed else None
         self.key_norm = Norm(shape.size, "rms", shape.epsilon) if shape.normed else None
 
+    def gains(self) -> Tensor | None:
+        """(h + g, s) of the norms of queries and keys, if they have one."""
+        if self.query_norm is None or self.key_norm is None:
+            return None
+        shape = self.shape
+        gains = ((self.query_norm.gain, shape.heads), (self.key_norm.gain, shape.groups))
+        return torch.cat([gain.expand(times, -1) for gain, times in gains])
+
     def heads(self, x: Tensor, angles: Angles) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (n, h, w, s), keys and values (n, g, w, s) of x (n, w, d)."""
         shape, (n, w, _) = self.shape, x.shape
-        both = self.inward(x).view(n, w, -1, shape.size).transpose(1, 2)  # (n, h + 2g, w, s)
-        q, k, v = both.split([shape.heads, shape.groups, shape.groups], dim=1)
-        if self.query_norm is not None and self.key_norm is not None:
-            q, k = self.query_norm(q), self.key_norm(k)
-        if angles is None:
-            return q, k, v
-        return rotate(q, *angles), rotate(k, *angles), v
+        all_heads = self.inward(x).view(n, w, -1, shape.size)  # (n, w, h + 2g, s)
+        both, v = all_heads.split([shape.heads + shape.groups, shape.groups], dim=2)
+        gains = self.gains()
+        if gains is not None:
+            both = levelled(both, shape.epsilon) * gains.to(both.dtype)
+        if angles is not None:
+            both = rotate(both, *angles)
+        q, k = both.split([shape.heads, shape.groups], dim=2)
+        return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
 
     def forward(self, x: Tensor, angles: Angles, mask: Tensor | None) -> Tensor:
         """x (n, w, d) -> (n, w, d); `mask` (n or 1, 1, w, w) says who sees whom, None: causal."""
         q, k, v = self.heads(x, angles)
-        return self.mixed(q, k, v, mask, causal=mask is None)
-
-    def mixed(
-        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, causal: bool
-    ) -> Tensor:
-        """What the places see of one another: (n, w, d)."""
         n, h, w, s = q.shape
         y = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=h != k.shape[1]
+            q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=h != k.shape[1]
         )
         return self.outward(y.transpose(1, 2).reshape(n, w, h * s))  # (n, h, w, s) -> (n, w, d)
 
@@ -244,62 +185,18 @@ class Block(nn.Module):
         self.attention = Attention(shape)
         self.before_feed = Norm(shape.width, shape.norms, shape.epsilon)
         self.feed = FeedForward(shape)
-        self.dropout = nn.Dropout(shape.dropout)
+        self.share = shape.dropout
 
     def forward(self, x: Tensor, angles: Angles, mask: Tensor | None) -> Tensor:
         """(n, w, d) -> (n, w, d)."""
-        x = x + self.dropout(self.attention(self.before_attention(x), angles, mask))
-        return x + self.dropout(self.feed(self.before_feed(x)))
+        x = x + self._dropped(self.attention(self.before_attention(x), angles, mask))
+        return x + self._dropped(self.feed(self.before_feed(x)))
 
-    def read(
-        self, x: Tensor, angles: Angles, keys: Tensor, values: Tensor, at: "Places"
-    ) -> Tensor:
-        """The same for new places; their keys and values go into the cache (n, g, room, s)."""
-        attention = self.attention
-        q, k, v = attention.heads(self.before_attention(x), angles)
-        at.put(keys, k)
-        at.put(values, v)
-        seen, known = keys[:, :, : at.until], values[:, :, : at.until]
-        x = x + attention.mixed(q, seen, known, at.mask, causal=at.causal)
-        return x + self.feed(self.before_feed(x))
-
-
-class Places:
-    """Where the new places of each row stand in a cache, and what they see.
-
-    Args:
-        cache: with the rows as they are.
-        w: how many new places every row gets.
-        window: how far back a place sees, or None.
-    """
-
-    def __init__(self, cache: Cache, w: int, window: int | None) -> None:
-        self.start = cache.lengths.to(cache.keys.device)
-        self.until = cache.longest + w
-        self.first = cache.longest if cache.equal else None
-        self.w = w
-        place = self.start[:, None] + torch.arange(w, device=self.start.device)
-        self.place = place  # (n, w)
-        self.rows = torch.arange(len(place), device=place.device)[:, None]
-        alone = cache.equal and (window is None or self.until <= window)
-        self.causal = alone and cache.longest == 0 and w > 1
-        self.mask: Tensor | None = None
-        if not (alone and (w == 1 or cache.longest == 0)):
-            self.mask = visible(place, torch.arange(self.until, device=place.device), window)
-
-    def angles(self, rotary: Rotary) -> Angles:
-        """Cosines and sines of the places, of a shape that goes with (n, h, w, s)."""
-        if self.first is not None:
-            return rotary.at(slice(self.first, self.until))
-        found = rotary.at(self.place)
-        return None if found is None else (found[0][:, None], found[1][:, None])
-
-    def put(self, room: Tensor, new: Tensor) -> None:
-        """Write (n, g, w, s) into (n, g, room, s)."""
-        if self.first is not None:
-            room[:, :, self.first : self.first + self.w] = new
-        else:
-            room[self.rows, :, self.place] = new.transpose(1, 2)
+    def _dropped(self, x: Tensor) -> Tensor:
+        """x (n, w, d) without some of its d numbers, the same in all places of a row."""
+        if not (self.training and self.share):
+            return x
+        return x * F.dropout(torch.ones_like(x[:, :1]), self.share)
 
 
 def visible(place: Tensor, others: Tensor, window: int | None) -> Tensor:

@@ -114,28 +114,40 @@ def choose(logits: Tensor, controls: Controls, points: Tensor) -> Tensor:
     """
     if controls.temperature == 0.0:
         return logits.argmax(dim=-1)
-    masses = filtered(logits, controls).double().softmax(dim=-1).cumsum(dim=-1)
-    chosen = torch.searchsorted(masses, points[:, None] * masses[:, -1:], right=True)[:, 0]
-    return chosen.clamp_(max=logits.shape[-1] - 1)
+    return picked(masses(logits, controls), points)
+
+
+def masses(logits: Tensor, controls: Controls) -> Tensor:
+    """What is drawn from: (..., K) float64 masses of sum 1; all on the likeliest at 0 degrees."""
+    if controls.temperature == 0.0:
+        return F.one_hot(logits.argmax(dim=-1), logits.shape[-1]).double()
+    return filtered(logits, controls).double().softmax(dim=-1)
+
+
+def picked(masses: Tensor, points: Tensor) -> Tensor:
+    """(n,) int64: the inverse of distributions (n, K), of any sum above 0, at points (n,)."""
+    upto = masses.cumsum(dim=-1)
+    chosen = torch.searchsorted(upto, points[:, None] * upto[:, -1:], right=True)[:, 0]
+    return chosen.clamp_(max=masses.shape[-1] - 1)
 
 
 def filtered(logits: Tensor, controls: Controls) -> Tensor:
-    """Logits (n, K) at a temperature, those of tokens that are not drawn from at -inf."""
+    """Logits (..., K) at a temperature, those of tokens that are not drawn from at -inf."""
     if controls.temperature != 1.0:
         logits = logits / controls.temperature
     if controls.top_k is not None and controls.top_k < logits.shape[-1]:
-        least = logits.topk(controls.top_k, dim=-1).values[:, -1:]
+        least = logits.topk(controls.top_k, dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)
     if controls.top_p < 1.0:
         ordered, order = logits.sort(dim=-1, descending=True)
-        masses = ordered.softmax(dim=-1)
-        before = masses.cumsum(dim=-1) - masses  # of all that are likelier
+        share = ordered.softmax(dim=-1)
+        before = share.cumsum(dim=-1) - share  # of all that are likelier
         rare = before >= controls.top_p
-        logits = logits.masked_fill(rare.scatter(1, order, rare), -torch.inf)
+        logits = logits.masked_fill(rare.scatter(-1, order, rare), -torch.inf)
     if controls.min_p > 0.0:
-        masses = logits.softmax(dim=-1)
-        least = controls.min_p * masses.amax(dim=-1, keepdim=True)
-        logits = logits.masked_fill(masses < least, -torch.inf)
+        share = logits.softmax(dim=-1)
+        least = controls.min_p * share.amax(dim=-1, keepdim=True)
+        logits = logits.masked_fill(share < least, -torch.inf)
     return logits
 
 
