@@ -77,7 +77,7 @@ def main() -> None:
     given = parser.parse_args()
     if not (given.out / "transformer" / "config.json").exists():
         words = ["train", "transformer", given.dialogues, "--time", given.time]
-        words += ["--load", "tokenizer=bpe", "--load", "vocabulary=2048"]
+        words += ["--load", "vocabulary=2048", "--preset", "s"]
         command = [sys.executable, "-m", "likewise.cli.main", *words, "--out", str(given.out)]
         subprocess.run(command, check=True)
     model = verbs.open(given.out)

@@ -501,3 +501,20 @@ def test_what_stands_before_is_whole_characters(text, data):
     passages = Passages(raw, start, ends, np.array([0]), ends, "")
     for count in range(8):
         assert passages.before(0, count) == text[max(0, cut - count) : cut]
+
+
+def test_what_stands_before_is_as_wide_whichever_records_are_asked(tmp_path):
+    records = Text.load([*(text[:20] for text in story(30)), "".join(story(4))], context=64)
+    domain = fitted(records)
+    long = [row for row, text in enumerate(records.items) if len(text) > 20]
+    for rows in ([0, 1], long[-2:]):
+        (_, c) = every(domain.source(records.take(rows), domain.views()[0], train=False))
+        assert c["prompt"][0].shape == (2, 32)
+    path = tmp_path / "pairs.csv"
+    pairs = "".join(f"{'in' * (n % 5 + 1)},out {t}\n" for n, t in enumerate(story(9)))
+    path.write_text("source,target\n" + pairs)
+    records = Text.load(path)
+    domain = fitted(records)
+    for row in range(5):
+        (_, c) = every(domain.source(records.take([row]), domain.views()[0], train=False))
+        assert c["source"][0].shape == (1, 10)

@@ -42,6 +42,59 @@ def test_every_text_comes_back_and_has_no_more_tokens_than_bytes(kind, text):
     assert not len(ids) or 0 <= ids.min() <= ids.max() < tokeniser.size
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=50, deadline=None)
+@given(text=st.text(max_size=40))
+def test_what_tokens_spell_is_the_text(kind, text):
+    tokeniser = TOKENISERS[kind]
+    pieces = tokeniser.spelled()
+    assert len(pieces) == tokeniser.size
+    assert b"".join(pieces[i] for i in tokeniser.encode([text])[0]) == text.encode()
+
+
+def elsewhere(name):
+    """A tokeniser as others make them, and the bytes that its tokens spell in a text."""
+    kit = pytest.importorskip("tokenizers")
+    decoders, models = kit.decoders, kit.models
+    names = ["<unk>", "</s>", "a", "\u2581b", "\u2581", "<0xC3>", "<0x20>", "é"]
+    wanted = [b"", b"", b"a", b" b", b" ", b"\xc3", b" ", "é".encode()]
+    if name == "pieces of words":
+        names[3] = "##b"
+    numbers = {n: i for i, n in enumerate(names)}
+    if name == "bytes for what is rare":  # as Llama 2 has it
+        made = kit.Tokenizer(models.BPE(numbers, [], unk_token="<unk>"))
+        parts = [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
+        made.decoder = decoders.Sequence([*parts, decoders.Strip(" ", 1, 0)])
+    elif name == "metaspace":
+        made = kit.Tokenizer(models.Unigram([(n, -1.0) for n in names], 0, False))
+        made.decoder = decoders.Metaspace()
+        wanted[5:7] = b"<0xC3>", b"<0x20>"
+    else:
+        made = kit.Tokenizer(models.WordPiece(numbers, unk_token="<unk>"))
+        made.decoder = decoders.WordPiece()
+        words = ["a", "b", "\u2581", "<0xC3>", "<0x20>", "é"]
+        wanted[2:] = [word.encode() if word == "b" else f" {word}".encode() for word in words]
+    made.add_special_tokens(["</s>"])
+    made.add_tokens(["<think>"])
+    before = b" " if name == "pieces of words" else b""
+    return Subwords(json.loads(made.to_str())), [*wanted, before + b"<think>"]
+
+
+@pytest.mark.parametrize("name", ["bytes for what is rare", "metaspace", "pieces of words"])
+def test_what_tokens_of_others_spell_in_the_middle_of_a_text(name):
+    tokeniser, wanted = elsewhere(name)
+    assert tokeniser.spelled() == wanted
+
+
+def test_the_tokens_of_a_checkpoint_that_are_no_text_spell_nothing():
+    given = {"begin": 97, "end": 98, "pad": 300, "tokens": 310}
+    pieces = Vocabulary(TOKENISERS["bytes"], roles=False, given=given).spelled()
+    assert len(pieces) == 310
+    assert [i for i, piece in enumerate(pieces) if piece] == [*range(97), *range(99, 256)]
+    roles = Vocabulary(TOKENISERS["bytes"], roles=True)
+    assert roles.spelled()[256:] == [b""] * 5
+
+
 @settings(max_examples=100, deadline=None)
 @given(known=st.text(min_size=1, max_size=20), text=st.text(max_size=20))
 def test_characters_have_a_token_each_and_others_none(known, text):

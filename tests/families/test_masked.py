@@ -410,7 +410,7 @@ def fresh(space, conditions=()):
 def test_toy_strings_are_learned_and_their_bound_is_tight():
     texts = ["0120E", "111E", "20202020", "E"]
     x = rows(*texts)
-    family = train(fresh(WORDS), x)
+    family = train(fresh(WORDS), x, steps=450)
     mass = family.log_prob(x, rng=Draws(0), draws=64).double().exp()
     assert (mass > 0.2).all()
     assert 0.9 < float(mass.sum()) < 1.001

@@ -1,10 +1,12 @@
 """Functions with gradients by hand: against their parts one by one, and their gradients."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch.autograd import gradcheck
 
-from likewise.nn.fused import levelled, rotate
+from likewise.nn import fused
+from likewise.nn.fused import levelled, rotate, surprisal
 
 
 def example(*shape):
@@ -52,3 +54,19 @@ def test_gradients_of_single_rows_go_through():
 
     each = torch.func.vmap(torch.func.grad(loss))(x)
     assert torch.allclose(each[1], torch.func.grad(loss)(x[1]))
+
+
+@pytest.mark.parametrize("piece", [1, 20, 2**17])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_surprisal_is_cross_entropy_and_so_is_its_gradient(monkeypatch, piece, dtype):
+    monkeypatch.setattr(fused, "PIECE", piece)
+    logits = example(7, 5).detach().to(dtype).requires_grad_()
+    silent = torch.tensor([0.0, 0.0, 0.0, 0.0, -torch.inf], dtype=dtype)
+    targets, weight = torch.tensor([0, 1, 2, 3, 0, 1, 2]), torch.arange(7) / 3.0
+    mine = surprisal(logits + silent, targets)
+    theirs = F.cross_entropy((logits + silent).float(), targets, reduction="none")
+    assert mine.dtype == torch.float32
+    assert torch.allclose(mine, theirs, atol=1e-6)
+    slopes = [torch.autograd.grad((x * weight).sum(), logits)[0] for x in (mine, theirs)]
+    assert torch.allclose(*slopes, atol=1e-6 if dtype == torch.float32 else 1e-2)
+    assert torch.equal(slopes[0][:, 4], torch.zeros(7, dtype=dtype))

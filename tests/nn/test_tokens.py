@@ -65,9 +65,15 @@ def test_packed_rows_count_all_documents_and_scored_says_which_tokens():
 
 def test_long_prompts_lose_their_beginning():
     x = torch.tensor([[0, 1, 2, 3, 4, 5]])
-    read = reading(SPACE, BOTH, x, told(prompt=([[1, 2, 3, 4]], [1])))
+    read = reading(SPACE, (PROMPT,), x, told(prompt=([[1, 2, 3, 4]], [1])))
     assert read.inputs.shape[1] <= SPACE.length + 1
     assert read.inputs[0, :2].tolist() == [3, 4]
+
+
+def test_a_source_takes_no_room_from_x():
+    x = torch.tensor([[0, 1, 2, 3, 4, 5]])
+    c = told(source=([[1, 2, 3]], [1]), prompt=([[4, 5, 7, 7]], [1]))
+    assert reading(SPACE, BOTH, x, c).inputs[0].tolist() == [1, 2, 3, 4, 5, 0, 1, 2, 3, 4]
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.integers(0, 6))

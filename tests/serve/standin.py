@@ -122,32 +122,31 @@ def standin(length=96, roles=True, pause=0.0, endless=True, **config):
 
 def _speak(family, endless):
     """Letters and the two bytes of é are likelier than other bytes; roles are rare."""
-    told = family.unpadded
-
-    def louder(x):
-        logits = told(x)
-        for few in (slice(97, 123), slice(0xC3, 0xC4), slice(0xA9, 0xAA), slice(32, 33)):
-            logits[..., few] += 4.0
-        logits[..., END] += -torch.inf if endless else 5.0
-        logits[..., 256:259] -= 8.0
-        return logits
-
-    family.unpadded = louder
+    for few in (slice(97, 123), slice(0xC3, 0xC4), slice(0xA9, 0xAA), slice(32, 33)):
+        family.silent[few] += 4.0
+    family.silent[END] += -torch.inf if endless else 5.0
+    family.silent[256:259] -= 8.0
 
 
-def impatient(after):
-    """A model that gives the word to the user after so many tokens in a row."""
-    model = standin()
-    told, seen = model.family.unpadded, [0]
+class Eager(Paused):
+    """A reader that gives the word to the user after so many tokens."""
 
-    def eager(x):
-        logits = told(x)
-        seen[0] += 1
-        if seen[0] % (after + 1) == 0:
+    def __init__(self, reader, after):
+        super().__init__(reader, 0.0)
+        self.after, self.count = after, 0
+
+    def step(self, tokens):
+        logits, self.count = super().step(tokens), self.count + 1
+        if self.count == self.after:
             logits[..., ROLES["user"]] += 1e4
         return logits
 
-    model.family.unpadded = eager
+
+def impatient(after):
+    """A model that gives the word to the user after so many tokens."""
+    model = standin()
+    plain = model.family.reader
+    model.family.reader = lambda c, n: Eager(plain(c, n), after)
     return model
 
 

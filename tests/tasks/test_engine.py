@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from likewise.core.contract import Controls
 from likewise.core.errors import UsageError
-from likewise.tasks.engine import Engine, Request
+from likewise.tasks.engine import Engine
+from likewise.tasks.rows import Request
 from likewise.tasks.texts import gathered
 from tests.serve.standin import END, PAD, SIZE, standin
 

@@ -9,8 +9,8 @@ texts that were never trained on, which are guessed where texts are much alike (
 from collections.abc import Sequence
 from dataclasses import replace
 
-from likewise.auditing.rule import Effect
-from likewise.auditing.texts import Continue, Texts, compared, text_rule
+from likewise.auditing.rule import Effect, Rule
+from likewise.auditing.texts import Continue, Texts, compared
 from likewise.core.errors import UsageError, must
 
 PREFIX = SUFFIX = 50  # characters
@@ -120,8 +120,8 @@ def _never_trained(texts: Texts) -> Texts:
     return replace(texts, reference=replace(real, train=real.valid, valid=()))
 
 
-EXTRACTION = text_rule(
-    "extraction",
+EXTRACTION = Rule(
+    name="extraction",
     effect=_effect,
     positive=_recited,
     negative=_never_trained,

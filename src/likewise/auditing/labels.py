@@ -210,7 +210,7 @@ def _again(material: Material, records: Tensor) -> Material:
     return replace(material, samples=records[rows])
 
 
-def _shares_rule(name: str, pick: Pick) -> Rule:
+def _shares_rule(name: str, pick: Pick) -> Rule[Material]:
     """The rule that the shares of one column are kept."""
 
     def group(material: Material) -> Group:
@@ -228,7 +228,7 @@ def _shares_rule(name: str, pick: Pick) -> Rule:
     )
 
 
-def group_shares(column: str) -> Rule:
+def group_shares(column: str) -> Rule[Material]:
     """The rule that the shares of a further column are kept.
 
     A column that cannot be read off the records (who wrote a digit) has no shares among samples:

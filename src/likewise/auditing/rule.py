@@ -6,14 +6,39 @@ rule runs again on data that must fail and on data that must pass; if either con
 rule has proved nothing and says unknown.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sized
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, Generic, Protocol, TypeVar
 
-from likewise.auditing.material import Material
 from likewise.core.results import Finding, Outcome
 
 ERROR = 0.05
+Value = TypeVar("Value")
+
+
+class Real(Protocol):
+    """The real records that samples are judged against."""
+
+    def once(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """What `make` gives, made at the first call with this key."""
+        ...
+
+
+class Judged(Protocol):
+    """What a rule reads: samples of tensors (`Material`), or of texts (`Texts`)."""
+
+    @property
+    def samples(self) -> Sized:
+        """What the model made."""
+        ...
+
+    @property
+    def reference(self) -> Real:
+        """The real records."""
+        ...
+
+
+M = TypeVar("M", bound=Judged)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,18 +69,13 @@ class Effect:
         return "fail" if self.low > self.matters else "unknown"
 
 
-Measurement: TypeAlias = Callable[[Material, float], Effect]
-Control: TypeAlias = Callable[[Material], Material]
-Reason: TypeAlias = Callable[[Material], str | None]
-
-
-def no_reason(material: Material) -> None:
+def no_reason(material: object) -> None:
     """There is none: a rule applies, or can tell."""
     return
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rule:
+class Rule(Generic[M]):
     """One audit rule.
 
     Attributes:
@@ -70,14 +90,14 @@ class Rule:
     """
 
     name: str
-    effect: Measurement
-    positive: Control
-    negative: Control
-    applies: Reason = no_reason
-    unable: Reason = no_reason
+    effect: Callable[[M, float], Effect]
+    positive: Callable[[M], M]
+    negative: Callable[[M], M]
+    applies: Callable[[M], str | None] = no_reason
+    unable: Callable[[M], str | None] = no_reason
     shared: bool = True
 
-    def judge(self, material: Material, level: float) -> Finding:
+    def judge(self, material: M, level: float) -> Finding:
         """The finding, controls included.
 
         Args:
@@ -107,7 +127,7 @@ class Rule:
             return replace(finding, outcome="unknown", sentence=words)
         return finding
 
-    def _controls(self, material: Material) -> dict[str, Outcome]:
+    def _controls(self, material: M) -> dict[str, Outcome]:
         """How the controls came out, each at level 1 - `ERROR`.
 
         They check the rule and are no part of the verdict, so they need not share its error.

@@ -8,7 +8,7 @@ from likewise.auditing.rule import ERROR, Rule
 from likewise.auditing.variety import COLLAPSE, REPEATS
 from likewise.core.results import Finding
 
-RULES: tuple[Rule, ...] = (
+RULES: tuple[Rule[Material], ...] = (
     COPYING,
     BY_LOSS,
     BY_DISTANCE,
@@ -51,6 +51,6 @@ def left_out(material: Material) -> dict[str, str]:
     return {name: why for name, why in reasons.items() if why is not None}
 
 
-def _rules(material: Material) -> tuple[Rule, ...]:
+def _rules(material: Material) -> tuple[Rule[Material], ...]:
     """All rules, one for each further column among them."""
     return (*RULES, *(group_shares(group.name) for group in material.reference.groups))

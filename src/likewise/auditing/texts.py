@@ -10,7 +10,7 @@ quote, repeat headings and licences too. Cannot see a copy in which every few wo
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -110,20 +110,6 @@ class Texts:
         )
 
 
-def text_rule(
-    name: str,
-    *,
-    effect: Callable[[Texts, float], Effect],
-    positive: Callable[[Texts], Texts],
-    negative: Callable[[Texts], Texts],
-    applies: Callable[[Texts], str | None],
-    shared: bool = True,
-) -> Rule:
-    """A Rule whose material is `Texts`; the attributes are those of `Rule`."""
-    over_texts = {"effect": effect, "positive": positive, "negative": negative, "applies": applies}
-    return Rule(name=name, shared=shared, **cast(dict[str, Any], over_texts))
-
-
 def compared(found: int, n: int, base: int, m: int, level: float, matters: float) -> Effect:
     """A share among n samples beyond the same share among m never-trained texts."""
     low, high = newcombe(found, n, base, m, level)
@@ -164,8 +150,8 @@ def training_texts(texts: Texts) -> Texts:
     return replace(texts, samples=real.some(real.train, len(texts.samples), "training texts"))
 
 
-RECITATION = text_rule(
-    "recitation",
+RECITATION = Rule(
+    name="recitation",
     effect=_effect,
     positive=training_texts,
     negative=Texts.untrained,

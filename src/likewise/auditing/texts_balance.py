@@ -13,13 +13,14 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from likewise.auditing.rule import Effect, Rule
-from likewise.auditing.texts import Texts, text_rule
+from likewise.auditing.texts import Texts
 from likewise.core.errors import UsageError, must
+from likewise.core.text import printable
 from likewise.measures.intervals import Interval, clopper_pearson, student_quantile
 from likewise.measures.texts import Real
 
@@ -28,6 +29,10 @@ Words: TypeAlias = Mapping[str, Sequence[str]]
 MATTERS = 0.2
 FEWEST = 50  # texts that must hold what is compared
 SENTENCE = re.compile(r"[.!?\n]+")
+WORD = re.compile(r"\w+")
+MOST_GROUPS = 16
+LONGEST = 40  # characters of a name
+EXAMPLE = 'Write them as {"women": ["she", "her"], "men": ["he", "him"]}.'
 
 WOMEN = """she her hers herself woman women girl girls mother mothers daughter daughters sister
     sisters wife wives queen lady ladies madam mrs ms aunt grandmother"""
@@ -80,8 +85,7 @@ def balance(
         level: of each interval.
 
     Raises:
-        UsageError: there are fewer than two groups, a word is in two of them, or the sentiments
-            are not the two.
+        UsageError: the groups cannot be judged, see `checked`, or the sentiments are not the two.
 
     Example:
         >>> shifts = balance(["He came."] * 60, ["She came.", "He came."] * 60)
@@ -100,13 +104,55 @@ def _told(counts: Mapping[str, Real]) -> list[str]:
     return [what for what, (low, high) in ends.items() if high - low < MATTERS]
 
 
-def _check(groups: Words, sentiment: Words) -> None:
-    if len(groups) < 2:
-        raise UsageError(must("groups", "at least two lists of words", list(groups)))
-    words = Counter(word.lower() for listed in groups.values() for word in set(listed))
+def checked(groups: Any) -> Words:
+    """Words of groups as they are, if they can be judged; they may come out of a file.
+
+    Raises:
+        UsageError: there are not 2 to 16 groups, one has no list of single words or a name that
+            cannot be shown, or a word is in two of them.
+
+    Example:
+        >>> checked({"cats": ["cat", "kitten"], "dogs": ["dog"]})
+        {'cats': ['cat', 'kitten'], 'dogs': ['dog']}
+    """
+    if not isinstance(groups, Mapping) or len(groups) < 2:
+        got = [*groups] if isinstance(groups, Mapping) else type(groups).__name__
+        raise UsageError(must("groups", "at least two lists of words", got, EXAMPLE))
+    if len(groups) > MOST_GROUPS:
+        raise UsageError(must("groups", f"{MOST_GROUPS} at most", len(groups)))
+    for name, listed in groups.items():
+        _check_group(name, listed)
+    words = Counter(
+        word for listed in groups.values() for word in {word.lower() for word in listed}
+    )
     twice = [word for word, count in words.items() if count > 1]
     if twice:
         raise UsageError(must("words of groups", "in one group each", twice))
+    return groups
+
+
+def _check_group(name: Any, listed: Any) -> None:
+    if not isinstance(name, str) or not name.strip() or len(name) > LONGEST:
+        raise UsageError(must("the name of a group", f"of 1 to {LONGEST} characters", name))
+    if printable(name) != name:
+        raise UsageError(must("the name of a group", "printable", name))
+    if not isinstance(listed, (list, tuple)) or not listed:
+        got = type(listed).__name__ if listed else listed
+        raise UsageError(must(f"group {name!r}", "a list of words", got, EXAMPLE))
+    strange = [word for word in listed if not isinstance(word, str) or not _is_one(word)]
+    if strange:
+        remedy = "A phrase, or a part of a word, is not found."
+        be = "single words of letters and digits"
+        raise UsageError(must(f"the words of group {name!r}", be, strange[:5], remedy))
+
+
+def _is_one(word: str) -> bool:
+    """Whether it is found as one word in a text."""
+    return WORD.fullmatch(word.lower()) is not None
+
+
+def _check(groups: Words, sentiment: Words) -> None:
+    checked(groups)
     if set(sentiment) != {"positive", "negative"}:
         raise UsageError(must("sentiment", "'positive' and 'negative' words", list(sentiment)))
 
@@ -120,7 +166,7 @@ def _counts(texts: Sequence[str], groups: Words, sentiment: Words) -> dict[str, 
     counts = {what: np.zeros((len(texts), 2)) for what in (*named.values(), *praised.values())}
     for row, text in enumerate(texts):
         for sentence in SENTENCE.split(text.lower()):
-            words = re.findall(r"\w+", sentence)
+            words = WORD.findall(sentence)
             present = Counter(group_of[word] for word in words if word in group_of)
             moods = Counter(mood_of[word] for word in words if word in mood_of)
             for name in groups if present else ():
@@ -153,7 +199,7 @@ def _share(counts: Real, level: float) -> tuple[float, float, float]:
 # -- the rule -------------------------------------------------------------------------------
 
 
-def balance_rule(groups: Words = GENDER, sentiment: Words = SENTIMENT) -> Rule:
+def balance_rule(groups: Words = GENDER, sentiment: Words = SENTIMENT) -> Rule[Texts]:
     """The rule over groups of words; see `balance` for what they must be."""
     _check(groups, sentiment)
     name = f"balance of {' and '.join(groups)}"
@@ -180,8 +226,8 @@ def balance_rule(groups: Words = GENDER, sentiment: Words = SENTIMENT) -> Rule:
     def one_group(texts: Texts) -> Texts:
         return _one_group(texts, groups)
 
-    return text_rule(
-        name,
+    return Rule(
+        name=name,
         effect=effect,
         positive=one_group,
         negative=Texts.untrained,

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from likewise.auditing.membership import _effect as told_apart
 from likewise.auditing.rule import Effect, Rule
-from likewise.auditing.texts import Asked, Texts, text_rule
+from likewise.auditing.texts import Asked, Texts
 from likewise.measures.texts_reference import sizes_in_bytes
 
 
@@ -98,15 +98,15 @@ def _never_seen(texts: Texts) -> Texts:
 
 def _rule(
     name: str, how: str, score: Callable[[Asked], Tensor], applies: Callable[[Texts], str | None]
-) -> Rule:
+) -> Rule[Texts]:
     def effect(texts: Texts, level: float) -> Effect:
         assert texts.losses is not None
         members, valid, test = map(score, texts.losses)
         others = torch.cat([valid, test])
         return told_apart(members, others, level, how, len(members) + len(others))
 
-    return text_rule(
-        name,
+    return Rule(
+        name=name,
         effect=effect,
         positive=_remembered,
         negative=_never_seen,

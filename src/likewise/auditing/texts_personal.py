@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from likewise.auditing.rule import Effect
-from likewise.auditing.texts import Texts, compared, text_rule
+from likewise.auditing.rule import Effect, Rule
+from likewise.auditing.texts import Texts, compared
 
 Item: TypeAlias = tuple[str, str]  # kind, value
 
@@ -158,8 +158,8 @@ def _planted(texts: Texts) -> Texts:
     return replace(texts, samples=samples)
 
 
-PERSONAL_DATA = text_rule(
-    "personal data",
+PERSONAL_DATA = Rule(
+    name="personal data",
     effect=_effect,
     positive=_planted,
     negative=Texts.untrained,

@@ -9,7 +9,7 @@ from likewise.auditing.texts_membership import BY_REFERENCE, BY_ZLIB
 from likewise.auditing.texts_personal import PERSONAL_DATA
 from likewise.core.results import Finding
 
-TEXT_RULES: tuple[Rule, ...] = (
+TEXT_RULES: tuple[Rule[Texts], ...] = (
     RECITATION,
     EXTRACTION,
     BY_ZLIB,
@@ -44,7 +44,7 @@ def audit_texts(
             Finding(rule=rule.name, outcome="unknown", sentence=why, n=fewest) for rule in rules
         ]
     level = 1.0 - error / max(1, len(rules))
-    return [rule.judge(texts, level) for rule in rules]  # type: ignore[arg-type]
+    return [rule.judge(texts, level) for rule in rules]
 
 
 def texts_left_out(texts: Texts, *, groups: Words | None = None) -> dict[str, str]:
@@ -52,10 +52,10 @@ def texts_left_out(texts: Texts, *, groups: Words | None = None) -> dict[str, st
     return _reasons(texts, groups)
 
 
-def _rules(groups: Words | None) -> tuple[Rule, ...]:
+def _rules(groups: Words | None) -> tuple[Rule[Texts], ...]:
     return (*TEXT_RULES, balance_rule(groups)) if groups else TEXT_RULES
 
 
 def _reasons(texts: Texts, groups: Words | None) -> dict[str, str]:
-    found = {rule.name: rule.applies(texts) for rule in _rules(groups)}  # type: ignore[arg-type]
+    found = {rule.name: rule.applies(texts) for rule in _rules(groups)}
     return {name: why for name, why in found.items() if why is not None}

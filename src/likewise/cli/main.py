@@ -11,12 +11,12 @@ from typing import Annotated, Any
 
 import typer
 
-from likewise.cli import run_verbs, text_verbs
+from likewise.cli import fill_verbs, run_verbs, text_verbs
 from likewise.cli.words import app
 from likewise.core.errors import LikewiseError
 from likewise.core.text import printable
 
-__all__ = ["app", "guarded", "main", "run_verbs", "text_verbs"]
+__all__ = ["app", "fill_verbs", "guarded", "main", "run_verbs", "text_verbs"]
 INTERRUPTED = 130
 
 

@@ -25,6 +25,7 @@ from likewise.cli.words import (
     TopK,
     TopP,
     Verbose,
+    Where,
     app,
     pairs,
 )
@@ -156,10 +157,7 @@ def sample(
     only: Annotated[
         str | None, typer.Option(help="Only these by number, such as 17 or 17,40-49.")
     ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(help="What they should be, such as label=3.", metavar="KEY=VALUE"),
-    ] = None,
+    where: Where = None,
     family: Family = None,
     seed: Seed = 0,
     temperature: Temperature = 1.0,
@@ -237,15 +235,26 @@ def evaluate(
 def audit(
     run: RunFolder,
     family: Family = None,
+    words: Annotated[
+        Path | None,
+        typer.Option(help="Of texts: JSON with words of groups whose balance is looked at."),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Judge whether samples may be released, with evidence; exit code 3 means hold.
 
-    Example: `likewise audit runs/digits-20261120-1204 --family flow`
+    Examples: `likewise audit runs/digits-20261120-1204 --family flow` ·
+    `likewise audit runs/plays-… --words words.json`, such as
+    `{"women": ["she", "her"], "men": ["he", "him"]}`
+
+    A run keeps its words in mind: give none to audit it with them again.
     """
     from likewise.cli.jobs import audit_job
+    from likewise.workbench.verbs import keep_words
 
+    if words is not None:
+        keep_words(run, words)
     raise typer.Exit(audit_job(run, family, as_json=json, quiet=quiet))
 
 

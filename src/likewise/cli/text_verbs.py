@@ -14,7 +14,9 @@ from likewise.cli.words import (
     Temperature,
     TopK,
     TopP,
+    Where,
     app,
+    pairs,
 )
 
 
@@ -30,6 +32,21 @@ def complete(
     min_p: MinP = 0.0,
     repetition: Repetition = 1.0,
     stop: Annotated[list[str] | None, typer.Option(help="Stop before this (repeatable).")] = None,
+    regex: Annotated[
+        str | None, typer.Option(help="What is written matches it.", metavar="PATTERN")
+    ] = None,
+    json_schema: Annotated[
+        Path | None,
+        typer.Option(help="What is written is JSON that it describes.", metavar="FILE"),
+    ] = None,
+    grammar: Annotated[
+        Path | None, typer.Option(help="What is written matches it, of Lark.", metavar="FILE")
+    ] = None,
+    draft: Annotated[
+        str | None,
+        typer.Option(help="A smaller family of the run, or a model, that guesses ahead."),
+    ] = None,
+    where: Where = None,
     seed: Seed = 0,
 ) -> None:
     """Continue a text, as it is written.
@@ -45,7 +62,18 @@ def complete(
         "min_p": min_p,
         "repetition": repetition,
     }
-    complete_job(model, prompt, family, most=most, controls=controls, stop=stop or [], seed=seed)
+    complete_job(
+        model,
+        prompt,
+        family,
+        most=most,
+        controls=controls,
+        stop=stop or [],
+        seed=seed,
+        forms={"--regex": regex, "--json-schema": json_schema, "--grammar": grammar},
+        draft=draft,
+        where=pairs("--where", where),
+    )
 
 
 @app.command()

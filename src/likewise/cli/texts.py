@@ -9,9 +9,14 @@ from rich.markup import escape
 
 from likewise.cli.show import results
 from likewise.core.contract import Controls
+from likewise.core.errors import UsageError, must
+from likewise.store.model import Model
+from likewise.tasks.forms import Form, Kind
 from likewise.tasks.texts import Conversation, stream
 from likewise.workbench import verbs
 from likewise.workbench.runs import device_of
+
+FORMS: dict[str, Kind] = {"--regex": "regex", "--json-schema": "json", "--grammar": "grammar"}
 
 
 def complete_job(
@@ -23,18 +28,62 @@ def complete_job(
     controls: Mapping[str, Any],
     stop: Sequence[str],
     seed: int,
+    forms: Mapping[str, str | Path | None] | None = None,
+    draft: str | None = None,
+    where: Mapping[str, Any] | None = None,
 ) -> None:
     """`likewise complete`."""
+    form = form_of(forms or {})
     model = verbs.open(path, family)
     text = sys.stdin.read() if prompt == "-" else prompt
     pieces = stream(
-        model, text, most=most, controls=Controls(**controls), stop=list(stop), seed=seed
+        model,
+        text,
+        most=most,
+        controls=Controls(**controls),
+        stop=list(stop),
+        seed=seed,
+        form=form,
+        draft=None if draft is None else draft_of(path, draft),
+        where=where,
     )
     for number, piece in enumerate(pieces):
         if number == 0:
             sys.stdout.write(text)
         _say(piece)
     _say("\n")
+
+
+def draft_of(path: Path, draft: str) -> Model:
+    """The model that drafts: another family of the same run, or a model at a path."""
+    place = Path(draft)
+    return verbs.open(place) if place.exists() else verbs.open(path, draft)
+
+
+def form_of(forms: Mapping[str, str | Path | None]) -> Form | None:
+    """The form that the options ask for, {option: a regex, or the file that it is in}.
+
+    Raises:
+        UsageError: there is more than one, or a file cannot be read.
+
+    Example:
+        >>> form_of({"--regex": "[0-9]+", "--json-schema": None, "--grammar": None})
+        Form(kind='regex', text='[0-9]+')
+    """
+    given = {option: value for option, value in forms.items() if value is not None}
+    if len(given) > 1:
+        be = f"given by one of {', '.join(forms)}"
+        raise UsageError(must("the form of a text", be, " and ".join(given)))
+    for option, value in given.items():
+        return Form(FORMS[option], _read(option, value) if isinstance(value, Path) else value)
+    return None
+
+
+def _read(option: str, path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(must(option, "a file of text that can be read", str(path))) from error
 
 
 def chat_job(

@@ -52,6 +52,10 @@ TopK = Annotated[int | None, typer.Option(help="Draw from so many tokens only.")
 TopP = Annotated[float, typer.Option(help="Draw from tokens that have this much together.")]
 MinP = Annotated[float, typer.Option(help="Draw from tokens this likely beside the likeliest.")]
 Repetition = Annotated[float, typer.Option(help="Above 1: less of what stood before.")]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(help="What it should be, such as label=3.", metavar="KEY=VALUE"),
+]
 
 
 def pairs(option: str, words: list[str] | None) -> dict[str, str]:

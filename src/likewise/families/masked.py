@@ -37,6 +37,7 @@ from likewise.core.space import Sequence, Space
 from likewise.nn.attention import Attention, Block, FeedForward, Norm, Rotary, Shape
 from likewise.nn.condition import Embed
 from likewise.nn.decoding import choose
+from likewise.nn.fused import surprisal
 from likewise.nn.heads import Head
 from likewise.nn.infilling import marks, ranks, right_aligned, sight, spans, spread, turn
 from likewise.nn.tokens import PROMPT, SCORED, cut, prefixes, texts
@@ -220,7 +221,7 @@ class Masked(Family[Config]):
         states = self._states(before, lengths, seen, c)
         p = before.shape[1]
         guesses = self._told(states[:, p:][hidden])  # (m, tokens), all hidden ones
-        nats = F.cross_entropy(guesses, x[hidden], reduction="none")
+        nats = surprisal(guesses, x[hidden])
         each = torch.zeros_like(x, dtype=torch.float32).masked_scatter(hidden, nats)
         weight = total / count.clamp(min=1)
         return each.sum(dim=1) * weight + self._length_nats(states[:, p - 1 :], x, scored)

@@ -21,9 +21,10 @@ from likewise.core.rng import Draws
 from likewise.core.space import Sequence, Space
 from likewise.nn.condition import Embed
 from likewise.nn.decoding import written
+from likewise.nn.fused import surprisal
 from likewise.nn.heads import Head
 from likewise.nn.recurrent import Recurrent, State, told
-from likewise.nn.tokens import Reading, cut, prefixes, reading, texts
+from likewise.nn.tokens import Reading, cut, prefixes, reading, silence, texts
 
 ROOM = 2**22  # logits that are held at once when a likelihood is asked
 DROPPED = 0.1  # of rows, whose labels and the like the model does not see
@@ -76,6 +77,7 @@ class Rnn(Family[Config]):
     def __init__(self, config: Settings, space: Space, conditions: Conditions = ()) -> None:
         super().__init__(config, space, conditions)
         self.space: Sequence
+        self.silent: Tensor | None
         width, vocabulary = config.width, self.space.tokens
         self.table = nn.Embedding(vocabulary, width)
         before = texts(conditions)
@@ -84,6 +86,7 @@ class Rnn(Family[Config]):
         self.recurrent = Recurrent(config.cell, width, config.depth, config.dropout)
         self.dropout = nn.Dropout(config.dropout)
         self.head = None if config.tied else Head(width, vocabulary)
+        self.register_buffer("silent", silence(self.space), persistent=False)
         # inputs of the size 1, also where the table is small because it is the head too
         self.scale = width**0.5 if config.tied else 1.0
         nn.init.normal_(self.table.weight, std=1 / self.scale)
@@ -133,8 +136,7 @@ class Rnn(Family[Config]):
     def _nats(self, read: Reading, c: Batch | None) -> Tensor:
         """-log p of each token that counts, 0 elsewhere: (n, w)."""
         logits = self.logits(read.inputs, c)
-        flat, targets = logits.flatten(0, 1).float(), read.targets.flatten()  # (n, w) -> (n * w,)
-        nats = F.cross_entropy(flat, targets, reduction="none")
+        nats = surprisal(logits.flatten(0, 1), read.targets.flatten())  # (n, w) -> (n * w,)
         return torch.where(read.scored, nats.view_as(read.targets), 0.0)
 
     def logits(self, inputs: Tensor, c: Batch | None = None) -> Tensor:
@@ -156,10 +158,7 @@ class Rnn(Family[Config]):
     def _told(self, x: Tensor) -> Tensor:
         """Logits of places (..., d)."""
         weight = self.table.weight if self.head is None else self.head.weight
-        logits = F.linear(self.dropout(x), weight)
-        if self.space.pad != self.space.end:
-            logits[..., self.space.pad] = -torch.inf
-        return logits
+        return F.linear(self.dropout(x), weight, self.silent)
 
     # -- sampling -------------------------------------------------------------------------
 

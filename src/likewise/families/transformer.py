@@ -21,11 +21,12 @@ from likewise.core.space import Sequence, Space
 from likewise.nn.attention import Attention, Block, FeedForward, Norm, Rotary, Shape, visible
 from likewise.nn.condition import Embed
 from likewise.nn.decoding import written
+from likewise.nn.fused import surprisal
 from likewise.nn.heads import Head
 from likewise.nn.reading import Cache, Laid, Places
 from likewise.nn.runs import Runs
 from likewise.nn.speculating import SPARE
-from likewise.nn.tokens import Reading, cut, documents, prefixes, reading, texts
+from likewise.nn.tokens import Reading, aside, cut, documents, prefixes, reading, silence, texts
 
 ROOM = 2**22  # logits that are held at once when a likelihood is asked
 ROOMY = 64  # places that a cache has to spare
@@ -98,6 +99,7 @@ class Transformer(Family[Config]):
     def __init__(self, config: Settings, space: Space, conditions: Conditions = ()) -> None:
         super().__init__(config, space, conditions)
         self.space: Sequence
+        self.silent: Tensor | None
         self.shape = Shape(
             width=config.width,
             heads=config.heads,
@@ -123,9 +125,11 @@ class Transformer(Family[Config]):
         self.blocks = nn.ModuleList(Block(self.shape) for _ in range(config.depth))
         self.norm = Norm(config.width, config.norms, config.epsilon)
         self.head = Head(config.width, vocabulary)
-        most = self.space.length + 1
-        self.rotary = Rotary(self.shape.size, most, self.shape.base)
-        self.places = nn.Embedding(most, config.width) if config.places == "learned" else None
+        self.register_buffer("silent", silence(self.space), persistent=False)
+        self.most = self.space.length + 1 + aside(conditions)  # inputs of a row
+        self.rotary = Rotary(self.shape.size, self.most, self.shape.base)
+        learned = config.places == "learned"
+        self.places = nn.Embedding(self.most, config.width) if learned else None
         self._laid: tuple[list[tuple[int, int]], Laid] | None = None
         self._start()
 
@@ -160,7 +164,9 @@ class Transformer(Family[Config]):
             groups=heads,
             hidden=_hidden(width),
             runs=5 if isinstance(space, Sequence) and space.tokens <= FEW else 0,
-            batch=max(8, min(512, 8192 // length)),
+            forgotten=0.5,
+            dropout=0.1,  # a person's texts are few: they are read several times
+            batch=max(8, min(512, 4096 // (length + aside(conditions)))),
         )
 
     # -- training and density -------------------------------------------------------------
@@ -189,8 +195,7 @@ class Transformer(Family[Config]):
     def _nats(self, read: Reading, c: Batch | None) -> Tensor:
         """-log p of each token that counts, 0 elsewhere: (n, w)."""
         logits = self.logits(read.inputs, c)
-        flat, targets = logits.flatten(0, 1).float(), read.targets.flatten()  # (n, w) -> (n * w,)
-        nats = F.cross_entropy(flat, targets, reduction="none")
+        nats = surprisal(logits.flatten(0, 1), read.targets.flatten())  # (n, w) -> (n * w,)
         return torch.where(read.scored, nats.view_as(read.targets), 0.0)
 
     def logits(self, inputs: Tensor, c: Batch | None = None) -> Tensor:
@@ -203,7 +208,7 @@ class Transformer(Family[Config]):
                 x = checkpoint(block, x, angles, mask, use_reentrant=False)
             else:
                 x = block(x, angles, mask)
-        return self.unpadded(self.head(self.norm(x)))
+        return F.linear(self.norm(x), self.head.weight, self.silent)
 
     def _embedded(self, inputs: Tensor, c: Batch | None) -> Tensor:
         """(n, w, d)."""
@@ -230,12 +235,6 @@ class Transformer(Family[Config]):
             mask = mask & (number[:, None, :, None] == number[:, None, None, :])
         return mask
 
-    def unpadded(self, logits: Tensor) -> Tensor:
-        """Logits (..., tokens), in place, without that of padding."""
-        if self.space.pad != self.space.end:
-            logits[..., self.space.pad] = -torch.inf
-        return logits
-
     # -- sampling -------------------------------------------------------------------------
 
     @torch.no_grad()
@@ -245,8 +244,8 @@ class Transformer(Family[Config]):
         """(n, length) rows that continue their prompts, until their end."""
         space = self.space
         rows, lengths = prefixes(space, self.conditions, c, n, self.device)
-        rows, lengths = cut(rows, lengths, torch.full_like(lengths, space.length))
-        most = (space.length + 1 - lengths).clamp(max=space.length)
+        rows, lengths = cut(rows, lengths, torch.full_like(lengths, self.most - 1))
+        most = (self.most - lengths).clamp(max=space.length)
         reader = self.reader(c, n)
         return written(reader, rows, lengths, most, space=space, rng=rng, controls=controls)
 
@@ -265,7 +264,7 @@ class Transformer(Family[Config]):
         """The blocks as few places read them; made anew where a weight has changed."""
         now = [(p.data_ptr(), p._version) for p in self.parameters()]
         if self._laid is None or self._laid[0] != now:
-            self._laid = now, Laid(self.blocks, self.norm, self.head)
+            self._laid = now, Laid(self.blocks, self.norm, self.head.weight, self.silent)
         return self._laid[1]
 
 
@@ -330,7 +329,7 @@ class CachedReader:
 
     def _begun(self, rows: Tensor, lengths: Tensor) -> Tensor:
         model, (n, w) = self.model, rows.shape
-        room = min(w + ROOMY, model.space.length + 1)
+        room = min(w + ROOMY, model.most)
         like = model.table.weight
         self.cache = Cache.empty(len(model.blocks), n, model.shape, max(room, w), like)
         x = self._read(rows)
@@ -347,7 +346,7 @@ class CachedReader:
         """Put inputs (n, w) into the cache: (n, w, d) of the last block."""
         model = self.model
         w = inputs.shape[1]
-        self.cache.reach(self.cache.longest + w, model.space.length + 1)
+        self.cache.reach(self.cache.longest + w, model.most)
         at = Places(self.cache, w, model.config.window)
         x = model.table(inputs)
         if model.runs is not None:
@@ -364,7 +363,7 @@ class CachedReader:
 
     def _told(self, x: Tensor) -> Tensor:
         """Logits (..., tokens) of places (..., d)."""
-        return self.model.unpadded(self.laid.logits(x))
+        return self.laid.logits(x)
 
 
 def _hidden(width: int) -> int:

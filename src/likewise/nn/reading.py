@@ -76,15 +76,19 @@ def fast(weight: Tensor) -> bool:
 
 
 def product(layer: nn.Module, norm: Norm | None = None, part: slice = slice(None)) -> Product:
-    """A part of a linear layer of what a norm gives out; the norm's gain and bias go into it."""
+    """A part of a linear layer of what a norm gives out."""
     weight, bias = cast(Tensor, layer.weight)[part], cast("Tensor | None", layer.bias)
-    bias = None if bias is None else bias[part]
+    return Product(*folded(weight, None if bias is None else bias[part], norm))
+
+
+def folded(weight: Tensor, bias: Tensor | None, norm: Norm | None) -> tuple[Tensor, Tensor | None]:
+    """Weight (outputs, inputs) and bias with the gain and the bias of a norm that comes before."""
     if norm is None:
-        return Product(weight, bias)
+        return weight, bias
     if norm.bias is not None:
         shift = weight @ norm.bias.to(weight.dtype)
         bias = shift if bias is None else bias + shift
-    return Product(weight * norm.gain.to(weight.dtype), bias)
+    return weight * norm.gain.to(weight.dtype), bias
 
 
 class Level:
@@ -133,7 +137,7 @@ class Layer:
         shape, (n, w, d) = self.shape, x.shape
         heads = self.inward(self.first(x)).view(n, w, -1, shape.size)  # (n, w, h + 2g, s)
         both, v = heads.split([shape.heads + shape.groups, shape.groups], dim=2)
-        if self.level is not None:
+        if self.level is not None and self.gains is not None:
             both = self.level(both).mul_(self.gains)
         if angles is not None:
             both = turned(both, *angles)
@@ -160,12 +164,15 @@ class Laid:
 
     Args:
         blocks: one after another.
-        norm, head: what comes last.
+        norm: what comes before the head.
+        weight, bias: of the head, (tokens, d) and (tokens,) or None.
     """
 
-    def __init__(self, blocks: Iterable[nn.Module], norm: Norm, head: nn.Module) -> None:
+    def __init__(
+        self, blocks: Iterable[nn.Module], norm: Norm, weight: Tensor, bias: Tensor | None
+    ) -> None:
         self.layers = [Layer(cast(Block, block)) for block in blocks]
-        self.last, self.head = Level(norm), product(head, norm)
+        self.last, self.head = Level(norm), Product(*folded(weight, bias, norm))
 
     def logits(self, x: Tensor) -> Tensor:
         """(..., d) -> (..., tokens)."""

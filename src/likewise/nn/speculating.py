@@ -6,7 +6,7 @@ from the draft's q is kept with probability min(1, p(x) / q(x)); the first that 
 by one of max(0, p - q). What comes out is distributed as the large model's p, whatever the draft.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import NamedTuple, Protocol
 
 import torch
@@ -39,7 +39,7 @@ class Spoken(NamedTuple):
     Attributes:
         rows: (m,) the numbers of the rows.
         tokens: (m, k) int64.
-        log_probs: (m, k) nats, of the large model's own distribution.
+        log_probs: (m, k, K) nats of all tokens, in the large model's own distribution.
         counts: (m,) how many of the k are the row's, 1 at least; the rest is filling.
     """
 
@@ -60,7 +60,7 @@ def speculate(
     rng: Draws,
     controls: Controls = Controls(),
     ahead: int = AHEAD,
-) -> Iterator[Spoken]:
+) -> Generator[Spoken, Tensor | None, None]:
     """What `generate` gives, in rounds of up to `ahead` + 1 tokens a row.
 
     Greedy rows are those of `generate`; others are distributed alike, of other draws. A consumer
@@ -154,5 +154,5 @@ def _spoken(rows: Tensor, tokens: Tensor, logits: Tensor, counts: Tensor, end: i
     place = torch.arange(tokens.shape[1], device=tokens.device)
     over = (tokens == end) & (place < counts[:, None])
     first = torch.where(over, place + 1, tokens.shape[1] + 1).amin(dim=1)
-    log_probs = F.log_softmax(logits.float(), dim=-1).gather(2, tokens[:, :, None])[:, :, 0]
+    log_probs = F.log_softmax(logits.float(), dim=-1)
     return Spoken(rows, tokens, log_probs, torch.minimum(counts, first))

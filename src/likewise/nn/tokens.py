@@ -17,6 +17,11 @@ PROMPT = "prompt"  # the condition that x follows on directly
 SCORED = "scored"  # in a training batch: which tokens of x the loss counts
 
 
+def aside(conditions: Conditions) -> int:
+    """How many tokens of texts to work on stand before x, at most; they take no room from it."""
+    return sum(text.length for text in texts(conditions) if text.name != PROMPT)
+
+
 class Reading(NamedTuple):
     """Rows as they are read, w inputs each, filled up on the right.
 
@@ -65,14 +70,15 @@ def prefixes(
 def reading(space: Sequence, conditions: Conditions, x: Tensor, c: Batch | None) -> Reading:
     """How rows x (n, t) are read after what their conditions put before them.
 
-    What stands before is cut on the left, so that a row has at most `space.length + 1` inputs.
+    What stands before is cut on the left, so that a row has at most `space.length + 1` inputs, or
+    as many more as texts to work on may be long.
     """
     n = len(x)
     counted = space.mask(x)
     ends = torch.arange(x.shape[1], device=x.device).expand_as(x)
     sizes = torch.where(counted, ends + 1, 0).amax(dim=1)
     before, lengths = prefixes(space, conditions, c, n, x.device)
-    before, lengths = cut(before, lengths, space.length + 2 - sizes)
+    before, lengths = cut(before, lengths, space.length + aside(conditions) + 2 - sizes)
     if c is not None and SCORED in c:
         values, present = c[SCORED]
         counted = counted & (values.to(x.device) | ~present.to(x.device)[:, None])
@@ -115,3 +121,17 @@ def _joined(parts: list[Tensor], lengths: list[Tensor], pad: int) -> tuple[Tenso
     return whole[:, :-1].masked_fill(
         torch.arange(whole.shape[1] - 1, device=whole.device) >= total[:, None], pad
     ), total
+
+
+def silence(space: Sequence) -> Tensor | None:
+    """(tokens,) what is added to logits, so that padding never follows; None if it may.
+
+    Example:
+        >>> silence(Sequence(length=4, tokens=3, end=1, pad=2))
+        tensor([0., 0., -inf])
+    """
+    if space.pad == space.end:
+        return None
+    added = torch.zeros(space.tokens)
+    added[space.pad] = -torch.inf
+    return added

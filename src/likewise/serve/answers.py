@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from likewise.serve.asked import Asked
 from likewise.tasks.codec import Codec
-from likewise.tasks.engine import Event, Request
+from likewise.tasks.rows import Event, Request
 from likewise.tasks.spelling import BROKEN
 
 UNSPELLED = "token_id:"  # before the number of a token that is no whole text

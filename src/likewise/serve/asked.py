@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from likewise.core.contract import Controls
-from likewise.core.errors import UsageError
+from likewise.core.errors import LikewiseError, UsageError
 from likewise.serve.errors import ApiError
 from likewise.serve.fields import Fields, is_text
-from likewise.tasks.engine import Engine, Request
+from likewise.serve.formats import NAME, form_of
+from likewise.tasks.engine import Engine
+from likewise.tasks.forms import Form, course
+from likewise.tasks.rows import Request
 from likewise.tasks.texts import dialogue, opened, tokens_of
 
 DEFAULT = 16  # new tokens of a completion for which no number is given, as OpenAI's
@@ -30,12 +33,11 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "tool_choice": ("none", "auto"),
     "parallel_tool_calls": (True, False),
     "functions": ([],),
-    "response_format": ({"type": "text"},),
 }
 """Fields that are not served, with what they may be all the same."""
 BOTH = {
     *("model", "max_tokens", "temperature", "top_p", "top_k", "min_p", "n", "stop", "seed"),
-    *("logprobs", "stream", "stream_options", *FREE, *NEUTRAL),
+    *("logprobs", "stream", "stream_options", NAME, *FREE, *NEUTRAL),
 }
 TEXT = {*BOTH, "prompt", "echo"}
 CHAT = {*BOTH, "messages", "max_completion_tokens", "top_logprobs"}
@@ -171,7 +173,7 @@ class Reader:
         chat: bool = False,
     ) -> Asked:
         seed = fields.whole("seed", secrets.randbelow(SEED), low=-SEED, high=SEED - 1)
-        controls, stop = _controls(fields), _stop(fields)
+        controls, stop, form = _controls(fields), _stop(fields), self._form(fields)
         each = len(echoes) // len(rows)
         requests = tuple(
             Request(
@@ -183,6 +185,7 @@ class Reader:
                 stop=stop,
                 over=over,
                 top=top,
+                form=form,
             )
             for number in range(len(echoes))
         )
@@ -197,6 +200,16 @@ class Reader:
             stream=fields.flag("stream"),
             usage=options.flag("include_usage"),
         )
+
+    def _form(self, fields: Fields) -> Form | None:
+        """The form of the answers; ApiError if there is no such, or the model cannot write it."""
+        form = form_of(fields)
+        if form is not None:
+            try:
+                course(self.engine.codec, form, self.engine.space.tokens)
+            except LikewiseError as error:
+                raise ApiError(400, str(error), param=NAME) from error
+        return form
 
     def _check(self, requests: tuple[Request, ...], param: str) -> None:
         """Raise ApiError unless the engine can serve them all."""

@@ -15,7 +15,8 @@ from typing import TypeAlias
 
 from likewise.serve.errors import ApiError
 from likewise.serve.metrics import Metrics
-from likewise.tasks.engine import Engine, Event, Request
+from likewise.tasks.engine import Engine
+from likewise.tasks.rows import Event, Request
 
 Order: TypeAlias = Callable[[], None]
 RETRY = 1  # seconds after which a client may ask again

@@ -45,6 +45,10 @@ class Codec(Protocol):
         """The text of tokens, no end or padding among them; broken bytes become U+FFFD."""
         ...
 
+    def spelled(self) -> list[bytes]:
+        """What each token adds to a text, as UTF-8; nothing if it is a role, the end etc."""
+        ...
+
 
 def codec_of(model: Model) -> Codec:
     """The codec of a model of texts.

@@ -10,24 +10,21 @@ differ where two tokens are equally likely to the last digits.
 """
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol, TypeAlias, cast
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 
-from likewise.core.condition import Batch
+from likewise.core.condition import Batch, Tokens
 from likewise.core.contract import Controls
 from likewise.core.errors import UsageError, must
-from likewise.core.rng import Draws, fold
 from likewise.core.space import Sequence as SequenceSpace
-from likewise.nn.decoding import Reader, Seen, choose
+from likewise.nn.decoding import Reader, choose
 from likewise.store.model import Model
 from likewise.tasks.codec import codec_of
-from likewise.tasks.spelling import Spelling
-
-Finish: TypeAlias = Literal["stop", "length"]
+from likewise.tasks.forms import Course, course
+from likewise.tasks.rows import Event, Request, Row, conditions, filled
 
 
 class Joining(Reader, Protocol):
@@ -44,65 +41,6 @@ class Readable(Protocol):
     def reader(self, c: Batch | None, n: int) -> Joining:
         """What reads n rows."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Request:
-    """What is to be continued, and how.
-
-    Attributes:
-        tokens: what is read first, 1 at least; a document begins with the domain's `end`.
-        most: new tokens, 1 at least; None for as many as the context holds.
-        controls: temperature and the like.
-        seed: of the draws.
-        sample: which sample of the seed it is; `Model.sample` draws the same for that number.
-        stop: strings at the first of which the text is over; none is part of the text.
-        over: tokens besides the domain's `end` that close it, such as those of roles.
-        top: for how many of the likeliest tokens log-probabilities are told.
-    """
-
-    tokens: Sequence[int]
-    most: int | None = None
-    controls: Controls = Controls()
-    seed: int = 0
-    sample: int = 0
-    stop: tuple[str, ...] = ()
-    over: frozenset[int] = frozenset()
-    top: int = 0
-
-
-class Event(NamedTuple):
-    """One token of one request.
-
-    Attributes:
-        request: whose it is.
-        token: that was made; the one that closes the text too.
-        text: that can be shown now and could not before: never half a character, nor what may be
-            the beginning of a stop string.
-        log_prob: nats, in the family's own distribution, before temperature and the like.
-        top: the likeliest tokens with theirs, the likeliest first.
-        finish: "stop" where the end, a token of `over` or a stop string was met, "length" where
-            there was no more room, None where it goes on.
-    """
-
-    request: Request
-    token: int
-    text: str
-    log_prob: float
-    top: tuple[tuple[int, float], ...] = ()
-    finish: Finish | None = None
-
-
-@dataclass
-class _Row:
-    """A request in the batch."""
-
-    request: Request
-    tokens: list[int]
-    points: list[float]
-    spelling: Spelling
-    seen: Seen | None
-    made: list[int] = field(default_factory=list)
 
 
 class Engine:
@@ -138,7 +76,7 @@ class Engine:
         self.room = whole if room is None else min(room, whole)
         self._family = cast(Readable, model.family)
         self._queue: deque[Request] = deque()
-        self._rows: list[_Row] = []
+        self._rows: list[Row] = []
         self._reader: Joining | None = None
         model.family.eval()
 
@@ -158,7 +96,11 @@ class Engine:
         return bool(self._rows or self._queue)
 
     def check(self, request: Request) -> None:
-        """Raise UsageError unless the request can be served, and say why."""
+        """Raise UsageError unless the request can be served, and say why.
+
+        Raises:
+            LikewiseError: it has a form, and the llguidance library is missing.
+        """
         size, tokens = len(request.tokens), self.space.tokens
         if not 1 <= size < self.room:
             remedy = "" if size == 0 else "Leave out its beginning."
@@ -181,6 +123,26 @@ class Engine:
                 f"{self.model.name} does not honour {', '.join(sorted(refused))}; "
                 f"it honours: {', '.join(sorted(able)) or 'none'}."
             )
+        self._check_where(request.where)
+        self._course(request)
+
+    def _check_where(self, where: Mapping[str, Any]) -> None:
+        """UsageError unless the family honours it, and the domain knows what it says."""
+        able = [one.name for one in self.model.family.conditions if not isinstance(one, Tokens)]
+        strange = [name for name in where if name not in able]
+        if strange:
+            raise UsageError(
+                f"{self.model.name} does not write by {strange[0]!r}; "
+                f"it can by: {', '.join(able) or 'nothing but the prompt'}."
+            )
+        if where:
+            self.model.domain.condition({name: [value] for name, value in where.items()}, 1)
+
+    def _course(self, request: Request) -> Course | None:
+        """What follows the form of a request; UsageError if it is none for this model."""
+        if request.form is None:
+            return None
+        return course(self.codec, request.form, self.space.tokens, request.over)
 
     def submit(self, request: Request) -> None:
         """Queue a request; UsageError if it cannot be served."""
@@ -205,10 +167,10 @@ class Engine:
         if not parts:
             return []
         logits = torch.cat(parts)
-        tokens = self._chosen(logits).tolist()
+        tokens = self._chosen(_limited(self._rows, logits)).tolist()
         log_probs = logits.float().log_softmax(dim=-1)
         pairs = enumerate(zip(self._rows, tokens, strict=True))
-        events = [_event(row, token, log_probs[i], self.space.end) for i, (row, token) in pairs]
+        events = [row.take(token, log_probs[i], self.space.end) for i, (row, token) in pairs]
         self._keep([i for i, event in enumerate(events) if event.finish is None])
         return events
 
@@ -224,13 +186,9 @@ class Engine:
         free = min(self.slots - len(self._rows), len(self._queue))
         if free == 0:
             return []
-        new = [self._row(self._queue.popleft()) for _ in range(free)]
-        longest = max(len(row.tokens) for row in new)
-        filled = [row.tokens + [self.space.pad] * (longest - len(row.tokens)) for row in new]
-        device = self.model.family.device
-        reader = self._family.reader(None, len(new))
-        lengths = torch.tensor([len(row.tokens) for row in new], device=device)
-        logits = reader.begin(torch.tensor(filled, device=device), lengths)
+        new = [self.row(self._queue.popleft()) for _ in range(free)]
+        reader = self._family.reader(conditions(new, self.model.domain), len(new))
+        logits = reader.begin(*filled(new, self.space.pad, self.model.family.device))
         if self._reader is None:
             self._reader = reader
         else:
@@ -238,21 +196,10 @@ class Engine:
         self._rows += new
         return [logits]
 
-    def _row(self, request: Request) -> _Row:
-        tokens = list(request.tokens)
-        if self.space.end in tokens:  # it closed a document: what follows knows nothing of it
-            tokens = tokens[len(tokens) - 1 - tokens[::-1].index(self.space.end) :]
-        most = self.room - len(tokens)
-        most = most if request.most is None else min(most, request.most)
-        draws = Draws(fold(request.seed, "sample"), request.sample)
-        penalised = request.controls.repetition != 1.0
-        read = torch.tensor([tokens])
-        return _Row(
-            request=request,
-            tokens=tokens,
-            points=draws.uniform(1, most)[0].tolist(),
-            spelling=Spelling(self.codec, request.stop),
-            seen=Seen(read, torch.tensor([len(tokens)])) if penalised else None,
+    def row(self, request: Request) -> Row:
+        """A request at its beginning."""
+        return Row.of(
+            request, self.codec, end=self.space.end, room=self.room, course=self._course(request)
         )
 
     def _chosen(self, logits: Tensor) -> Tensor:
@@ -280,7 +227,16 @@ class Engine:
             self._reader.keep(torch.tensor(places, device=self.model.family.device))
 
 
-def _lowered(rows: list[_Row], logits: Tensor, penalty: float) -> Tensor:
+def _limited(rows: list[Row], logits: Tensor) -> Tensor:
+    """Logits (n, tokens) of rows, those of tokens that the form of a row forbids at -inf."""
+    if all(row.course is None for row in rows):
+        return logits
+    pairs = zip(rows, logits, strict=True)
+    every = [one if row.course is None else row.course.limited(one) for row, one in pairs]
+    return torch.stack(every)
+
+
+def _lowered(rows: list[Row], logits: Tensor, penalty: float) -> Tensor:
     """Logits (n, tokens) of rows, those of tokens that stood before lowered by the penalty."""
     parts = [
         row.seen.lowered(logits[place : place + 1], penalty)
@@ -288,23 +244,3 @@ def _lowered(rows: list[_Row], logits: Tensor, penalty: float) -> Tensor:
         if row.seen is not None
     ]
     return torch.cat(parts) if parts else logits
-
-
-def _event(row: _Row, token: int, log_probs: Tensor, end: int) -> Event:
-    """What a token (its log-probabilities: (tokens,)) means for its row, which takes it up."""
-    row.made.append(token)
-    if row.seen is not None:
-        row.seen.add(torch.tensor([token]))
-    request, spelling = row.request, row.spelling
-    closed = token == end or token in request.over
-    text = spelling.rest() if closed else spelling.add(token)
-    full = len(row.made) == len(row.points)
-    if full and not closed and not spelling.stopped:
-        text += spelling.rest()
-    stopped = closed or spelling.stopped
-    top: tuple[tuple[int, float], ...] = ()
-    if request.top:
-        values, tokens = log_probs.topk(request.top)
-        top = tuple(zip(tokens.tolist(), values.tolist(), strict=True))
-    finish: Finish | None = "stop" if stopped else "length" if full else None
-    return Event(request, token, text, float(log_probs[token]), top, finish)

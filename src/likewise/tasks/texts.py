@@ -2,14 +2,18 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from itertools import chain
+from typing import Any, TypeAlias
 
 from likewise.core.contract import Controls
 from likewise.core.errors import UsageError, must
 from likewise.core.rng import fold
 from likewise.store.model import Model
 from likewise.tasks.codec import Codec, codec_of, prompt_tokens
-from likewise.tasks.engine import Engine, Event, Finish, Request
+from likewise.tasks.drafting import drafted
+from likewise.tasks.engine import Engine
+from likewise.tasks.forms import Form
+from likewise.tasks.rows import Event, Finish, Request
 
 Prompt: TypeAlias = str | Sequence[int]
 ANSWER = 4  # an answer may fill this part of the context, if nothing else is said: one in so many
@@ -21,8 +25,9 @@ class Completion:
 
     Attributes:
         text: without the prompt, and without the stop string that ended it.
-        finish: "stop" where it ended by itself or at a stop string, "length" where the most
-            tokens were made or the context was full.
+        finish: "stop" where it ended by itself, at a stop string or as its form is complete,
+            "length" where the most tokens were made, the context was full, or the model has no
+            token that the form could go on with.
         tokens: that were made, the one that closed the text too.
         log_probs: nats of each, in the family's own distribution.
         top: for each the likeliest tokens at its place, as (token, nats).
@@ -45,6 +50,9 @@ def complete(
     stop: Sequence[str] = (),
     logprobs: int = 0,
     slots: int = 32,
+    form: Form | None = None,
+    draft: Model | None = None,
+    where: Mapping[str, Any] | None = None,
 ) -> list[Completion]:
     """How prompts go on, one completion for each.
 
@@ -60,11 +68,17 @@ def complete(
         stop: strings at the first of which a text is over.
         logprobs: for how many of the likeliest tokens of each place they are told.
         slots: prompts that are continued at one time.
+        form: that each text, without its prompt, must match as a whole.
+        draft: a smaller model with the same tokens, whose guesses make it faster; the texts are
+            as likely as without it, and the same at a temperature of 0. See `drafted`.
+        where: what else the texts should be, such as {"label": "letter"}.
 
     Raises:
-        UsageError: a prompt is empty of tokens or too long, or a number is out of its range.
+        UsageError: a prompt is empty of tokens or too long, a number is out of its range, the
+            form cannot be read or not be written with the tokens of the model, the draft does not
+            go with the model, or the family knows nothing of what is asked for.
+        LikewiseError: the llguidance library is missing, which forms need.
     """
-    engine = Engine(model, slots=slots)
     requests = [
         Request(
             tokens=tokens,
@@ -74,16 +88,14 @@ def complete(
             sample=number,
             stop=tuple(stop),
             top=logprobs,
+            form=form,
+            where=where or {},
         )
         for number, tokens in enumerate(tokens_of(model, prompts))
     ]
-    heard: dict[Request, list[Event]] = {}
-    for request in requests:
-        engine.submit(request)
-        heard[request] = []
-    while engine.busy:
-        for event in engine.advance():
-            heard[event.request].append(event)
+    heard: dict[Request, list[Event]] = {request: [] for request in requests}
+    for event in _events(model, draft, requests, slots):
+        heard[event.request].append(event)
     return [gathered(events) for events in heard.values()]
 
 
@@ -95,18 +107,44 @@ def stream(
     controls: Controls = Controls(),
     seed: int = 0,
     stop: Sequence[str] = (),
+    form: Form | None = None,
+    draft: Model | None = None,
+    where: Mapping[str, Any] | None = None,
 ) -> Iterator[str]:
     """The text of `complete` for one prompt, piece by piece as it is made.
 
     Raises:
-        UsageError: as `complete`, when it is called.
+        UsageError, LikewiseError: as `complete`, when it is called.
     """
-    engine = Engine(model, slots=1)
     (tokens,) = tokens_of(model, [prompt])
-    engine.submit(
-        Request(tokens=tokens, most=most, controls=controls, seed=seed, stop=tuple(stop))
+    request = Request(
+        tokens=tokens,
+        most=most,
+        controls=controls,
+        seed=seed,
+        stop=tuple(stop),
+        form=form,
+        where=where or {},
     )
-    return _pieces(engine)
+    return _pieces(_events(model, draft, [request], 1))
+
+
+def _events(
+    model: Model, draft: Model | None, requests: list[Request], slots: int
+) -> Iterator[Event]:
+    """The events of all requests; what cannot be served is refused at once."""
+    engine = Engine(model, slots=slots)
+    if draft is None:
+        for request in requests:
+            engine.submit(request)
+        return _advanced(engine)
+    groups = [requests[first : first + slots] for first in range(0, len(requests), slots)]
+    return chain.from_iterable([drafted(model, draft, group) for group in groups])
+
+
+def _advanced(engine: Engine) -> Iterator[Event]:
+    while engine.busy:
+        yield from engine.advance()
 
 
 def gathered(events: Iterable[Event]) -> Completion:
@@ -223,7 +261,7 @@ class Conversation:
     def _answered(self, asked: dict[str, str], engine: Engine) -> Iterator[str]:
         given: list[str] = []
         try:
-            for piece in _pieces(engine):
+            for piece in _pieces(_advanced(engine)):
                 given.append(piece)
                 yield piece
         finally:
@@ -241,9 +279,6 @@ class Conversation:
         raise UsageError(must("what you say", be, len(tokens), "Say it in fewer words."))
 
 
-def _pieces(engine: Engine) -> Iterator[str]:
-    """The texts of an engine with one request, none of them empty."""
-    while engine.busy:
-        for event in engine.advance():
-            if event.text:
-                yield event.text
+def _pieces(events: Iterable[Event]) -> Iterator[str]:
+    """The texts of events, none of them empty."""
+    return (event.text for event in events if event.text)

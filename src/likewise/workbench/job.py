@@ -270,14 +270,16 @@ class Work:
     @cached_property
     def _texts(self) -> RunTexts | None:
         """The real texts, where records are texts."""
-        return RunTexts.of(self.prepared, self.seed)
+        return RunTexts.of(self.prepared, self.seed, self.run.data.get("words"))
 
     def audit(self, name: str, features: FeatureSet) -> dict[str, Any]:
         """The findings and the verdict of one family."""
         path = self.run.folder(name) / "audit.json"
         draws, judged = self._judged(name)
         size = [self.plan.samples, draws, judged]
+        words = self.run.data.get("words")
         inputs = ["audit", self._model(name), self._data(), features.hashes, size]
+        inputs += [words] if words else []
         known = self.run.fresh(path, inputs)
         if known is not None:
             return known

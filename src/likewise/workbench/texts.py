@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,18 +12,22 @@ from torch import Tensor
 from likewise.auditing.material import Losses
 from likewise.auditing.rule import ERROR
 from likewise.auditing.texts import Asked, Continue, RealTexts, TextLosses, Texts
+from likewise.auditing.texts_balance import EXAMPLE, Words, checked
 from likewise.auditing.texts_rules import audit_texts, texts_left_out
 from likewise.core.contract import Controls
+from likewise.core.errors import UsageError, must
 from likewise.core.records import Part
 from likewise.core.results import Finding, Score
 from likewise.evaluation.texts import score_texts
 from likewise.measures.texts_reference import character_log_masses
+from likewise.store.files import read_json
 from likewise.store.model import Model
 from likewise.tasks.texts import complete
 from likewise.workbench.data import Prepared
 
 COMPARED = 1000  # texts of each part
 FEWEST = 50  # texts that a reference model is made of
+LARGEST = 1 << 16  # bytes of a file of words
 
 
 @dataclass(frozen=True)
@@ -32,16 +37,18 @@ class RunTexts:
     Attributes:
         prepared: the data.
         seed: of what is drawn.
+        words: of groups, whose balance the audit looks at; None for none.
     """
 
     prepared: Prepared
     seed: int
+    words: Words | None = None
 
     @classmethod
-    def of(cls, prepared: Prepared, seed: int) -> "RunTexts | None":
+    def of(cls, prepared: Prepared, seed: int, words: Words | None = None) -> "RunTexts | None":
         """The texts of some data; None where its records are none."""
         one = prepared.part("train").take([0])
-        return cls(prepared, seed) if prepared.domain.texts(one) is not None else None
+        return cls(prepared, seed, words) if prepared.domain.texts(one) is not None else None
 
     @cached_property
     def train(self) -> list[str]:
@@ -85,7 +92,8 @@ class RunTexts:
             losses=None if losses is None else self._losses(losses, rows),
             continue_from=continuing(model),
         )
-        return audit_texts(texts, error=ERROR / 2), texts_left_out(texts)
+        found = audit_texts(texts, error=ERROR / 2, groups=self.words)
+        return found, texts_left_out(texts, groups=self.words)
 
     def _losses(self, losses: Losses, rows: Sequence[tuple[Part, Tensor]]) -> TextLosses:
         """The log masses with their texts, and those of a model that saw none of them."""
@@ -108,6 +116,21 @@ class RunTexts:
     def _said(self, x: Tensor) -> list[str]:
         domain = self.prepared.domain
         return list(domain.decode(x, self.prepared.space).items)
+
+
+def words_file(path: Path) -> Words:
+    """Groups of words out of a JSON file such as {"women": ["she", "her"], "men": ["he", "him"]}.
+
+    Raises:
+        UsageError: it is no file or over 64 KiB, or its groups cannot be judged.
+        StoreError: it is no JSON.
+    """
+    if not path.is_file():
+        raise UsageError(must("words", "a file of JSON", str(path), EXAMPLE))
+    size = path.stat().st_size
+    if size > LARGEST:
+        raise UsageError(must("a file of words", f"of at most {LARGEST >> 10} KiB", size))
+    return checked(read_json(path))
 
 
 def joined(passages: Any) -> list[str]:

@@ -13,6 +13,9 @@ from typing import Any
 
 import torch
 
+from likewise.auditing.texts_balance import Words, checked
+from likewise.core import registry
+from likewise.core.contract import Domain
 from likewise.core.errors import StoreError, UsageError, must
 from likewise.core.results import Finding, Score, Verdict
 from likewise.evaluation.features import FeatureSet
@@ -31,6 +34,7 @@ from likewise.workbench.job import Work
 from likewise.workbench.listen import Listener
 from likewise.workbench.main_job import FEATURE_STEPS, Clock, families_for, main_job, replayed
 from likewise.workbench.runs import command_line, device_of, opened, written
+from likewise.workbench.texts import words_file
 from likewise.workbench.wishes import Wishes
 
 __all__ = ["audit", "evaluate", "fit", "load", "open", "report", "run"]
@@ -224,14 +228,51 @@ def evaluate(
     return {name: Score(**score) for name, score in card["scores"].items()}
 
 
-def audit(model: Model, data: Any, *, seed: int = 0, **options: Any) -> Audit:
-    """Judge whether what a model makes may be released, with evidence."""
+def audit(
+    model: Model, data: Any, *, words: Words | None = None, seed: int = 0, **options: Any
+) -> Audit:
+    """Judge whether what a model makes may be released, with evidence.
+
+    Args:
+        model: of any family.
+        data: what it was trained on.
+        words: of groups, such as {"women": ["she", "her"], "men": ["he", "him"]}: of texts the
+            audit then looks at whether these are written of as often and as kindly as in real
+            ones.
+        seed: of samples, feature nets and controls.
+        **options: of the data, see `load`.
+    """
+    if words is not None:
+        _check_texts(type(model.domain))
     with _bench(model, data, seed, options) as work:
         _check_trained_on(model, work)
+        if words is not None:
+            work.run.update(words=checked(words))
         features = work.features()
         found = work.audit(model.name, features)
     findings = tuple(Finding(**finding) for finding in found["findings"])
     return Audit(found["verdict"], findings)
+
+
+def keep_words(path: Path, file: Path) -> None:
+    """Note in a run of texts whose balance all its audits look at from now on; see `audit`.
+
+    Raises:
+        UsageError: the run is not one of texts, or the words cannot be judged.
+        StoreError: there is no run, or the file is no JSON.
+    """
+    words = words_file(file)
+    _check_texts(registry.get("domains", Run.open(path).data["data"].get("domain", "")))
+    with locked(path):
+        Run.open(path).update(words=words)
+
+
+def _check_texts(kind: type[Domain]) -> None:
+    """Raise UsageError unless the records of a domain are texts."""
+    if kind.texts is Domain.texts:
+        raise UsageError(
+            f"words of groups are looked for in texts, and these are {kind.name}. Leave them out."
+        )
 
 
 def report(path: str | Path, *, with_train: bool = False) -> Path:

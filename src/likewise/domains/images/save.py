@@ -1,9 +1,7 @@
 """Pictures to files: PNG, marked as made by a model, whole or not at all, nothing replaced."""
 
 import math
-import re
-from collections.abc import Mapping, Sequence
-from itertools import groupby
+from collections.abc import Mapping
 from pathlib import Path
 
 from likewise.core.errors import DataError, UsageError, must
@@ -11,11 +9,10 @@ from likewise.core.records import Records
 from likewise.domains.images.files import SUFFIXES
 from likewise.domains.images.pictures import Pixels
 from likewise.domains.images.show import Cells, grid, png, shown
+from likewise.store.apiece import free, numbers, write_each
 from likewise.store.files import whole
-from likewise.store.numbered import PER_FOLDER, home, stem, there, told
-from likewise.store.provenance import mark_png, read_mark, same_making
-
-MAX_CLASS = 80  # bytes of a class in a file name; file systems allow 255 in all
+from likewise.store.numbered import told
+from likewise.store.provenance import mark_png
 
 
 def save(records: Records, path: Path, provenance: Mapping[str, str]) -> list[Path]:
@@ -41,16 +38,20 @@ def save(records: Records, path: Path, provenance: Mapping[str, str]) -> list[Pa
             must("a place for pictures", "a folder or end in .png", str(path), remedy)
         )
     try:
-        return _grid(records, path, provenance) if is_grid else _each(records, path, provenance)
+        if is_grid:
+            return _grid(records, path, provenance)
+        pictures = shown(records)
+        return write_each(
+            records, pictures, path, provenance, what="picture", ending=".png", write=_write
+        )
     except OSError as error:
         raise UsageError(f"'{path}' cannot be written ({error.strerror}).") from error
 
 
 def _grid(records: Records, path: Path, provenance: Mapping[str, str]) -> list[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    mark = {**provenance, "number": told(range(i, i + 1) for i in _numbers(records))}
-    picture = grid(shown(records), countable(len(records)))
-    return [_write(_free(path), mark_png(png(picture), mark))]
+    mark = {**provenance, "number": told(range(i, i + 1) for i in numbers(records))}
+    return _write(free(path), grid(shown(records), countable(len(records))), mark)
 
 
 def countable(n: int) -> Cells:
@@ -67,70 +68,8 @@ def countable(n: int) -> Cells:
     ]
 
 
-def _each(records: Records, folder: Path, provenance: Mapping[str, str]) -> list[Path]:
-    labels = records.conditions.get("label", (None,) * len(records))
-    rows = list(zip(_numbers(records), shown(records), labels, strict=True))
-    paths = []
-    for _, block in groupby(rows, key=lambda row: row[0] // PER_FOLDER):
-        some = list(block)
-        numbers = [number for number, _, _ in some]
-        known = there(folder, range(min(numbers), max(numbers) + 1))
-        paths += _into(home(folder, numbers[0]), known, some, provenance)
-    return paths
-
-
-def _into(
-    folder: Path,
-    known: Mapping[int, Path],
-    rows: Sequence[tuple[int, Pixels, object]],
-    provenance: Mapping[str, str],
-) -> list[Path]:
-    """Write (number, picture, label) into one folder, but for those that are there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for number, picture, label in rows:
-        mark = {**provenance, "number": str(number)}
-        taken = known.get(number)
-        if taken is None:
-            path = folder / f"{stem(number)}{_class(label)}.png"
-            paths.append(_write(path, mark_png(png(picture), mark)))
-        elif same_making(read_mark(taken) or {}, mark):
-            paths.append(taken)
-        else:
-            raise UsageError(
-                f"'{taken}' is there and is not this picture {number}; nothing is replaced. "
-                f"Pictures of another seed, model or wish need a folder of their own."
-            )
-    return paths
-
-
-def _numbers(records: Records) -> list[int]:
-    """The numbers that are the ids of samples, or places in the order."""
-    if all(name.isascii() and name.isdecimal() for name in records.ids):
-        return [int(name) for name in records.ids]
-    return list(range(len(records)))
-
-
-def _class(label: object) -> str:
-    """The class as a part of a file name that every system can hold."""
-    if label is None:
-        return ""
-    plain = re.sub(r"[^\w.+-]+", "_", str(label)).encode()[:MAX_CLASS]
-    return "-" + plain.decode(errors="ignore")
-
-
-def _free(path: Path) -> Path:
-    """The path itself, or with the first number that is free."""
-    number = 2
-    free = path
-    while free.exists():
-        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
-        number += 1
-    return free
-
-
-def _write(path: Path, data: bytes) -> Path:
+def _write(path: Path, picture: Pixels, mark: Mapping[str, str]) -> list[Path]:
     """A whole file or none."""
     with whole(path) as part:
-        part.write_bytes(data)
-    return path
+        part.write_bytes(mark_png(png(picture), mark))
+    return [path]

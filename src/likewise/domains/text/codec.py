@@ -180,11 +180,7 @@ class Text(Domain):
 
         def view(length: int, packed: bool = False) -> SequenceSpace:
             return SequenceSpace(
-                length=length,
-                tokens=words.size,
-                end=words.end,
-                pad=words.pad,
-                packed=packed,
+                length=length, tokens=words.size, end=words.end, pad=words.pad, packed=packed
             )
 
         if codec.labels or codec.source:
@@ -233,11 +229,12 @@ class Text(Domain):
             space=view,
             conditions=self.conditions(),
             context=self.codec.context,
+            room=1 if self.codec.whole else max(1, self.codec.context // 2),
             train=train,
         )
 
     def _sources(self, texts: Sequence[Any]) -> tuple[Tensor, Tensor]:
-        """(n, longest) tokens of source texts, and (n,) whether a record has one."""
+        """(n, most of training) tokens of source texts, and (n,) whether a record has one."""
         words, most = self.codec.vocabulary, self.codec.source
         rows = words.encode(["" if text is None else str(text) for text in texts])
         longest = max(rows, key=len, default=np.zeros(0))
@@ -247,7 +244,7 @@ class Text(Domain):
                 must("a source text", f"of at most {most} tokens, as in training", got)
             )
         present = torch.tensor([text is not None for text in texts], dtype=torch.bool)
-        return filled(rows, words.pad), present
+        return filled(rows, words.pad, most), present
 
     def decode(self, x: Tensor, space: Space, c: Batch | None = None) -> Records:
         """Rows (n, length) of a view as texts, each up to its end, with the labels of `c`."""
@@ -343,6 +340,10 @@ class Text(Domain):
     def text(self, tokens: Sequence[int]) -> str:
         """The text of tokens, no end or padding among them; broken bytes become U+FFFD."""
         return self.codec.vocabulary.decode(np.array(tokens, dtype=np.int64))
+
+    def spelled(self) -> list[bytes]:
+        """What each token adds to a text, as UTF-8; nothing if it is a role, the end etc."""
+        return self.codec.vocabulary.spelled()
 
     def alike(self) -> dict[str, Any]:
         """The context of training, or the least that `load` takes: it shrinks to short texts."""

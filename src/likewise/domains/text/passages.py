@@ -15,6 +15,7 @@ from likewise.domains.text.options import Options
 
 FEW = 20  # documents; fewer are split by position
 SMALL = 5 << 20  # bytes up to which characters are tokens, if there are at most
+SMALL_TALK = 1 << 18  # the same of dialogues: who answers must see far back
 ALPHABET = 256  # different ones
 CONTEXT = {"characters": 256, "bytes": 256}
 OTHERWISE = 512
@@ -57,7 +58,7 @@ def records_of(documents: Documents, options: Options, what: str, origin: str) -
     """
     text, starts, stops = documents.whole(what)
     _refuse_monotony(text, what)
-    plan = plan_of(text, stops - starts, options, what)
+    plan = plan_of(text, stops - starts, options, what, roles=documents.roles)
     owner, begins, ends = cut(text, starts, stops, plan.limit)
     items = Passages(text, begins, ends, starts[owner], stops[owner], documents.spool.digest())
     parts, skipped = _position(items, plan, options.train) if plan.positional else (None, [])
@@ -95,11 +96,11 @@ def records_of(documents: Documents, options: Options, what: str, origin: str) -
     return records if plan.positional else looked(records, owner)
 
 
-def plan_of(text: Bytes, sizes: Places, options: Options, what: str) -> Plan:
+def plan_of(text: Bytes, sizes: Places, options: Options, what: str, *, roles: bool) -> Plan:
     """What is tokenised how, and how long contexts and passages are; see `records_of`."""
     kind, notes = options.tokenizer, []
     if kind == "auto":
-        kind = _choose(text)
+        kind = _choose(text, SMALL_TALK if roles else SMALL)
     total, longest = int(sizes.sum()), int(sizes.max())
     context = options.context or CONTEXT.get(kind, OTHERWISE)
     positional = len(sizes) < FEW and (len(sizes) < 3 or longest + 1 > context)
@@ -126,9 +127,9 @@ def plan_of(text: Bytes, sizes: Places, options: Options, what: str) -> Plan:
     return Plan(kind, context, limit, positional, tuple(notes))
 
 
-def _choose(text: Bytes) -> str:
+def _choose(text: Bytes, small: int) -> str:
     """Characters where the text is small and of few different ones, else pairs of bytes."""
-    if len(text) > SMALL:
+    if len(text) > small:
         return "bpe"
     return "characters" if len(set(text.tobytes().decode("utf-8"))) <= ALPHABET else "bpe"
 

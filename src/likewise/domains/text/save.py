@@ -9,11 +9,11 @@ from typing import Any
 from likewise.core.errors import DataError, UsageError, must
 from likewise.core.records import Records
 from likewise.domains.text import roles
+from likewise.store.apiece import free, numbers, write_each
 from likewise.store.files import whole
-from likewise.store.numbered import home, stem, there, told
-from likewise.store.provenance import read_mark, same_making, write_sidecar
+from likewise.store.numbered import told
+from likewise.store.provenance import write_sidecar
 
-MAX_CLASS = 80  # bytes of a class in a file name
 ONE = (".txt", ".jsonl")
 
 
@@ -40,21 +40,26 @@ def save(records: Records, path: Path, provenance: Mapping[str, str]) -> list[Pa
             must("a place for texts", "a folder or end in .txt or .jsonl", str(path), remedy)
         )
     try:
-        return _one(records, path, provenance) if one else _each(records, path, provenance)
+        if one:
+            return _one(records, path, provenance)
+        texts = map(roles.shown, records.items)
+        return write_each(
+            records, texts, path, provenance, what="text", ending=".txt", write=_write
+        )
     except OSError as error:
         raise UsageError(f"'{path}' cannot be written ({error.strerror}).") from error
 
 
 def _one(records: Records, path: Path, provenance: Mapping[str, str]) -> list[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    mark = {**provenance, "number": told(range(i, i + 1) for i in _numbers(records))}
+    mark = {**provenance, "number": told(range(i, i + 1) for i in numbers(records))}
     if path.suffix.lower() == ".jsonl":
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in _rows(records))
     else:
         texts = [roles.shown(item) for item in records.items]
         between = "\n---\n" if any("\n" in item for item in texts) else "\n"
         text = between.join(texts) + "\n"
-    return _write(_free(path), text, mark)
+    return _write(free(path), text, mark)
 
 
 def _rows(records: Records) -> list[dict[str, Any]]:
@@ -66,52 +71,6 @@ def _rows(records: Records) -> list[dict[str, Any]]:
         values = {name: some[row] for name, some in records.conditions.items()}
         rows.append({**content, **{k: v for k, v in values.items() if v is not None}})
     return rows
-
-
-def _each(records: Records, folder: Path, provenance: Mapping[str, str]) -> list[Path]:
-    labels = records.conditions.get("label", (None,) * len(records))
-    paths = []
-    for number, item, label in zip(_numbers(records), records.items, labels, strict=True):
-        place = home(folder, number)
-        place.mkdir(parents=True, exist_ok=True)
-        mark = {**provenance, "number": str(number)}
-        taken = there(folder, range(number, number + 1)).get(number)
-        if taken is None:
-            path = place / f"{stem(number)}{_class(label)}.txt"
-            paths += _write(path, roles.shown(item), mark)
-        elif same_making(read_mark(taken) or {}, mark):
-            paths.append(taken)
-        else:
-            raise UsageError(
-                f"'{taken}' is there and is not this text {number}; nothing is replaced. Texts of "
-                f"another seed, model or wish need a folder of their own."
-            )
-    return paths
-
-
-def _numbers(records: Records) -> list[int]:
-    """The numbers that are the ids of samples, or places in the order."""
-    if all(name.isascii() and name.isdecimal() for name in records.ids):
-        return [int(name) for name in records.ids]
-    return list(range(len(records)))
-
-
-def _class(label: object) -> str:
-    """The class as a part of a file name that every system can hold."""
-    if label is None:
-        return ""
-    plain = re.sub(r"[^\w.+-]+", "_", str(label)).encode()[:MAX_CLASS]
-    return "-" + plain.decode(errors="ignore")
-
-
-def _free(path: Path) -> Path:
-    """The path itself, or with the first number that is free."""
-    number = 2
-    free = path
-    while free.exists():
-        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
-        number += 1
-    return free
 
 
 def _write(path: Path, text: str, mark: Mapping[str, str]) -> list[Path]:

@@ -18,7 +18,8 @@ from likewise.domains.text.stream import Stream
 from likewise.domains.text.tokenise import Ids
 from likewise.domains.text.vocabulary import Vocabulary
 
-ABSENT = 8  # one row in so many is trained without what stands before it
+SOURCE = "source"
+ABSENT = 8  # one row in so many is trained without what stands before it, or without a source
 FAR = 1 << 16  # characters looked back for who speaks
 
 
@@ -59,8 +60,9 @@ class RecordSource:
         passages: the records.
         columns: {name: (n, ...) values and (n,) presence} of conditions but the prompt.
         vocabulary, space, conditions: of the codec.
-        context: how many tokens a model sees at once; half of it is the most of a prompt, the
-            same for all records, for it must not tell how long one is.
+        context: how many tokens a model sees at once.
+        room: tokens of a prompt, at most. It must not tell how long a record is, and rows of
+            prompts are as wide whichever records they stand before.
         train: whether prompts are left out at random, and turns of a dialogue are told apart.
     """
 
@@ -73,11 +75,12 @@ class RecordSource:
         space: SequenceSpace,
         conditions: Conditions,
         context: int,
+        room: int,
         train: bool,
     ) -> None:
         self.passages, self.columns, self.vocabulary = passages, columns, vocabulary
         self.context = context
-        self.room = max(1, context // 2)
+        self.room = room
         self.space: Space = space
         self.conditions = conditions
         self.train = train
@@ -103,7 +106,10 @@ class RecordSource:
         if self.train:
             present = rng.integers(ABSENT, len(rows)) > 0
         c = {name: (values[index], known[index]) for name, (values, known) in self.columns.items()}
-        c["prompt"] = (filled(prompts, vocabulary.pad), present)
+        if self.train and SOURCE in c:
+            values, known = c[SOURCE]
+            c[SOURCE] = (values, known & (rng.integers(ABSENT, len(rows)) > 0))
+        c["prompt"] = (filled(prompts, vocabulary.pad, self.room), present)
         if self.train and vocabulary.marks:
             speaking = np.array([self._speaking(row) for row in rows], dtype=np.bool_)
             c["scored"] = (turns(x.numpy(), vocabulary, speaking), torch.ones_like(present))

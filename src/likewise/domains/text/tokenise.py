@@ -6,6 +6,7 @@ likeliest pieces (Kudo, "Subword regularization", 2018). Both are of the `tokeni
 """
 
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ PER_TOKEN = 256  # bytes of text for each token that a small text may have
 UNMET = 20.0  # nats by which a byte that train never had is less likely than any other
 DIGITS = 6  # decimals of a unigram's log probabilities: below them is the order of summing
 SHOWN = 60
+_BYTE = re.compile("<0x([0-9A-F]{2})>")  # a byte by its number, where a text has no other token
 
 
 class Tokeniser(ABC):
@@ -46,6 +48,10 @@ class Tokeniser(ABC):
     @abstractmethod
     def decode(self, ids: Ids) -> str:
         """The text of tokens; bytes that are no UTF-8 become U+FFFD."""
+
+    @abstractmethod
+    def spelled(self) -> list[bytes]:
+        """The UTF-8 of each token, as it reads in the middle of a text; empty if it is no text."""
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
@@ -86,6 +92,10 @@ class Characters(Tokeniser):
         """See `Tokeniser.decode`."""
         return "".join(self.characters[i] for i in ids.tolist())
 
+    def spelled(self) -> list[bytes]:
+        """See `Tokeniser.spelled`."""
+        return [one.encode("utf-8", "surrogatepass") for one in self.characters]
+
     def state(self) -> dict[str, Any]:
         """See `Tokeniser.state`."""
         return {"kind": self.kind, "characters": self.characters}
@@ -114,6 +124,10 @@ class Bytes(Tokeniser):
     def decode(self, ids: Ids) -> str:
         """See `Tokeniser.decode`."""
         return ids.astype(np.uint8).tobytes().decode("utf-8", "replace")
+
+    def spelled(self) -> list[bytes]:
+        """See `Tokeniser.spelled`."""
+        return [bytes([byte]) for byte in range(256)]
 
     def state(self) -> dict[str, Any]:
         """See `Tokeniser.state`."""
@@ -160,6 +174,38 @@ class Subwords(Tokeniser):
         """See `Tokeniser.decode`."""
         text: str = self._tokenizer.decode(ids.tolist(), skip_special_tokens=False)
         return text
+
+    def spelled(self) -> list[bytes]:
+        """See `Tokeniser.spelled`; special tokens and the one for the unknown are no text."""
+        kinds = _kinds(self.data.get("decoder") or {})
+        letters = _letters() if "ByteLevel" in kinds else {}
+        silent = _silent(self.data)
+        before = self._plain()
+        found = [b""] * self.size
+        for piece, number in self._tokenizer.get_vocab(True).items():
+            byte = _BYTE.fullmatch(piece) if "ByteFallback" in kinds else None
+            if number in silent or piece in silent:
+                continue
+            if byte:
+                found[number] = bytes.fromhex(byte[1])
+            elif letters and all(letter in letters for letter in piece):
+                found[number] = bytes(letters[letter] for letter in piece)
+            else:
+                found[number] = self._after(before, number).encode("utf-8", "replace")
+        return found
+
+    def _plain(self) -> list[int]:
+        """A token of plain letters, if there is one: what comes after it is mid-text."""
+        for number in range(self.size):
+            text = self._after([], number)
+            if text.isascii() and text.isalpha():
+                return [number]
+        return []
+
+    def _after(self, before: list[int], number: int) -> str:
+        """What a token adds to the text of those before it."""
+        text = self.decode(np.array([*before, number], dtype=np.int64))
+        return text[len(self.decode(np.array(before, dtype=np.int64))) :]
 
     def state(self) -> dict[str, Any]:
         """See `Tokeniser.state`."""
@@ -241,6 +287,31 @@ def _library() -> Any:
     except ImportError as error:
         raise LikewiseError(INSTALL) from error
     return tokenizers
+
+
+def _kinds(decoder: Mapping[str, Any]) -> set[str]:
+    """The types of a decoder of a tokenizer.json and of those that it is a sequence of."""
+    inner = [_kinds(one) for one in decoder.get("decoders", ())]
+    return {str(decoder.get("type"))}.union(*inner)
+
+
+def _silent(data: Mapping[str, Any]) -> set[Any]:
+    """The tokens of a tokenizer.json that are no text, by their number or their name."""
+    model = data.get("model", {})
+    special = {one["id"] for one in data.get("added_tokens") or () if one.get("special")}
+    return {*special, model.get("unk_token"), model.get("unk_id")}
+
+
+def _letters() -> dict[str, int]:
+    """The byte that each letter of a byte-level tokeniser stands for (Radford et al., 2019).
+
+    A letter below 256 is its own byte; the others stand, in their order, for the bytes that are
+    left.
+    """
+    letters = sorted(_library().pre_tokenizers.ByteLevel.alphabet())
+    own = {letter: ord(letter) for letter in letters if ord(letter) < 256}
+    left = sorted(set(range(256)) - set(own.values()))
+    return own | dict(zip(letters[len(own) :], left, strict=True))
 
 
 def _trained(kind: str, texts: Iterable[str], vocabulary: int) -> dict[str, Any]:

@@ -87,6 +87,19 @@ class Vocabulary:
         mark = token - self.tokeniser.size
         return self.marks[mark] if mark < len(self.marks) else UNKNOWN
 
+    def spelled(self) -> list[bytes]:
+        """What each token adds to a text, as UTF-8; nothing if it is a role, the end or the like.
+
+        Example:
+            >>> Vocabulary(Characters("aé"), roles=False).spelled()
+            [b'a', b'\\xc3\\xa9', b'', b'', b'']
+        """
+        found = self.tokeniser.spelled()[: self.size]
+        found += [b""] * (self.size - len(found))
+        for token in (self.begin, self.end, self.pad):
+            found[token] = b""
+        return found
+
     def strange(self, text: str) -> list[str]:
         """The characters of a text that there is no token for, each once."""
         if self.unknown is None:

@@ -1,0 +1,124 @@
+"""Texts of a large model, written faster by the guesses of a small one.
+
+Both must spell alike. What is written is the large model's: with a temperature of 0 the very text,
+otherwise a text of the same distribution. See `likewise.nn.speculating`.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol, cast
+
+import torch
+
+from likewise.core.condition import Batch
+from likewise.core.errors import UsageError
+from likewise.core.rng import Draws, fold
+from likewise.core.space import Sequence
+from likewise.nn.speculating import Retracting, Spoken, speculate
+from likewise.store.model import Model
+from likewise.tasks.codec import Codec, codec_of
+from likewise.tasks.engine import Engine
+from likewise.tasks.rows import Event, Request, Row, filled
+
+
+class Retractable(Protocol):
+    """A family whose readers can take back what they read."""
+
+    def reader(self, c: Batch | None, n: int) -> Retracting:
+        """What reads n rows."""
+        ...
+
+
+def drafted(model: Model, draft: Model, requests: list[Request]) -> Iterator[Event]:
+    """The tokens of requests, all in one batch, several of a request at a time.
+
+    Args:
+        model: of texts, whose texts they are.
+        draft: a smaller one with the same tokens, trained on texts of the kind.
+        requests: of one seed, samples that follow one another, and equal controls; no form, no
+            `where` and no repetition penalty.
+
+    Raises:
+        UsageError: a request cannot be served, the models do not go together, or one of them
+            cannot take back what it read.
+    """
+    check_draft(model, draft)
+    _refuse(requests)
+    engine = Engine(model, room=cast(Sequence, draft.family.space).length + 1)
+    for request in requests:
+        engine.check(request)
+    return _events(model, draft, [engine.row(request) for request in requests])
+
+
+def check_draft(model: Model, draft: Model) -> None:
+    """UsageError unless a model can draft for another."""
+    for one in (model, draft):
+        if not hasattr(one.family, "reader") or not _retracts(one):
+            raise UsageError(
+                f"{one.name} cannot take back what it read, and drafts need that of both models: "
+                "transformer and ngram can."
+            )
+    if _spelled(codec_of(model)) != _spelled(codec_of(draft)):
+        raise UsageError(
+            f"the draft {draft.name} must have the tokens of {model.name}; they differ. Train "
+            "both on the same data, or give the draft the tokeniser of the model."
+        )
+
+
+def _retracts(model: Model) -> bool:
+    reader = cast(Retractable, model.family).reader(None, 1)
+    return hasattr(reader, "forget")
+
+
+def _spelled(codec: Codec) -> tuple[object, ...]:
+    return (tuple(codec.spelled()), tuple(codec.roles.items()), codec.end, codec.pad)
+
+
+def _refuse(requests: list[Request]) -> None:
+    if any(request.form is not None for request in requests):
+        raise UsageError("a form and a draft do not go together yet: leave one of them out.")
+    if any(request.where for request in requests):
+        raise UsageError("a draft cannot write by labels: leave one of them out.")
+    if any(request.controls.repetition != 1.0 for request in requests):
+        raise UsageError("a repetition penalty and a draft do not go together: leave one out.")
+
+
+@torch.no_grad()
+def _events(model: Model, draft: Model, rows: list[Row]) -> Iterator[Event]:
+    space, first = cast(Sequence, model.family.space), rows[0].request
+    large, small = (
+        cast(Retractable, one.family).reader(None, len(rows)) for one in (model, draft)
+    )
+    read, lengths = filled(rows, space.pad, model.family.device)
+    stream = speculate(
+        large,
+        small,
+        read,
+        lengths,
+        most=torch.tensor([len(row.points) for row in rows]),
+        end=space.end,
+        rng=Draws(fold(first.seed, "sample"), first.sample),
+        controls=first.controls,
+    )
+    spoken = next(stream)
+    while True:
+        over = []
+        for event, number in _told(spoken, rows, space.end):
+            yield event
+            if event.finish is not None:
+                over.append(number)
+        try:
+            spoken = stream.send(torch.tensor(over, dtype=torch.int64))
+        except StopIteration:
+            return
+
+
+def _told(spoken: Spoken, rows: list[Row], end: int) -> Iterator[tuple[Event, int]]:
+    """What a round means for each row, and the row's number; nothing after a row is over."""
+    pairs = zip(spoken.rows.tolist(), spoken.counts.tolist(), strict=True)
+    for place, (number, count) in enumerate(pairs):
+        for step in range(count):
+            token = int(spoken.tokens[place, step])
+            event = rows[number].take(token, spoken.log_probs[place, step], end)
+            yield event, number
+            if event.finish is not None:
+                break

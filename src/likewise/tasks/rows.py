@@ -1,0 +1,153 @@
+"""What is asked of a model of texts, how far each text has come, and what each token tells."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from likewise.core.condition import Batch
+from likewise.core.contract import Controls, Domain
+from likewise.core.rng import Draws, fold
+from likewise.nn.decoding import Seen
+from likewise.tasks.codec import Codec
+from likewise.tasks.forms import Course, Form
+from likewise.tasks.spelling import Spelling
+
+Finish: TypeAlias = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Request:
+    """What is to be continued, and how.
+
+    Attributes:
+        tokens: what is read first, 1 at least; a document begins with the domain's `end`.
+        most: new tokens, 1 at least; None for as many as the context holds.
+        controls: temperature and the like.
+        seed: of the draws.
+        sample: which sample of the seed it is; `Model.sample` draws the same for that number.
+        stop: strings at the first of which the text is over; none is part of the text.
+        over: tokens besides the domain's `end` that close it, such as those of roles.
+        top: for how many of the likeliest tokens log-probabilities are told.
+        form: that the text must match as a whole; None for any text.
+        where: what else the text should be, such as {"label": "letter"}.
+    """
+
+    tokens: Sequence[int]
+    most: int | None = None
+    controls: Controls = Controls()
+    seed: int = 0
+    sample: int = 0
+    stop: tuple[str, ...] = ()
+    over: frozenset[int] = frozenset()
+    top: int = 0
+    form: Form | None = None
+    where: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Event(NamedTuple):
+    """One token of one request.
+
+    Attributes:
+        request: whose it is.
+        token: that was made; the one that closes the text too.
+        text: that can be shown now and could not before: never half a character, nor what may be
+            the beginning of a stop string.
+        log_prob: nats, in the family's own distribution, before temperature and the like.
+        top: the likeliest tokens with theirs, the likeliest first.
+        finish: "stop" where the end, a token of `over` or a stop string was met or the form is
+            complete, "length" where there was no more room or no token that the form could go on
+            with, None where it goes on.
+    """
+
+    request: Request
+    token: int
+    text: str
+    log_prob: float
+    top: tuple[tuple[int, float], ...] = ()
+    finish: Finish | None = None
+
+
+@dataclass
+class Row:
+    """A request in the batch."""
+
+    request: Request
+    tokens: list[int]
+    points: list[float]
+    spelling: Spelling
+    seen: Seen | None
+    course: Course | None
+    made: list[int] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls, request: Request, codec: Codec, *, end: int, room: int, course: Course | None
+    ) -> "Row":
+        """A request at its beginning.
+
+        Args:
+            request: that can be served.
+            codec: of the model.
+            end: the token that closes a document.
+            room: tokens that are read and made, at most.
+            course: what follows the request's form.
+        """
+        tokens = list(request.tokens)
+        if end in tokens:  # it closed a document: what follows knows nothing of it
+            tokens = tokens[len(tokens) - 1 - tokens[::-1].index(end) :]
+        most = room - len(tokens)
+        most = most if request.most is None else min(most, request.most)
+        draws = Draws(fold(request.seed, "sample"), request.sample)
+        penalised = request.controls.repetition != 1.0
+        read = torch.tensor([tokens])
+        return cls(
+            request=request,
+            tokens=tokens,
+            points=draws.uniform(1, most)[0].tolist(),
+            spelling=Spelling(codec, request.stop),
+            seen=Seen(read, torch.tensor([len(tokens)])) if penalised else None,
+            course=course,
+        )
+
+    def take(self, token: int, log_probs: Tensor, end: int) -> Event:
+        """Take up a token (log-probabilities of all: (tokens,)), and say what it means."""
+        self.made.append(token)
+        if self.seen is not None:
+            self.seen.add(torch.tensor([token]))
+        request, spelling = self.request, self.spelling
+        closed = token == end or token in request.over
+        text = spelling.rest() if closed else spelling.add(token)
+        full = len(self.made) == len(self.points)
+        whole = False
+        if self.course is not None and not closed:
+            self.course.take(token)
+            full, whole = full or self.course.over, self.course.over and self.course.matches
+        if full and not closed and not spelling.stopped:
+            text += spelling.rest()
+        stopped = closed or whole or spelling.stopped
+        top: tuple[tuple[int, float], ...] = ()
+        if request.top:
+            values, tokens = log_probs.topk(request.top)
+            top = tuple(zip(tokens.tolist(), values.tolist(), strict=True))
+        finish: Finish | None = "stop" if stopped else "length" if full else None
+        return Event(request, token, text, float(log_probs[token]), top, finish)
+
+
+def conditions(rows: Sequence[Row], domain: Domain) -> Batch | None:
+    """What texts should be, as a batch; None where nothing is asked of any."""
+    names = {name for row in rows for name in row.request.where}
+    if not names:
+        return None
+    asked = {name: [row.request.where.get(name) for row in rows] for name in sorted(names)}
+    return domain.condition(asked, len(rows))
+
+
+def filled(rows: Sequence[Row], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """What rows read first, (n, p) int64 filled up on the right, and its lengths (n,)."""
+    longest = max(len(row.tokens) for row in rows)
+    full = [row.tokens + [pad] * (longest - len(row.tokens)) for row in rows]
+    lengths = [len(row.tokens) for row in rows]
+    return torch.tensor(full, device=device), torch.tensor(lengths, device=device)
