@@ -63,8 +63,8 @@ def split(text: str) -> tuple[list[str], list[str], list[str]]:
     return pieces[:first], pieces[first:second], pieces[second:]
 
 
-def trained(real: RealTexts, steps: int) -> Model:
-    """A transformer of the training texts, the split being as it is."""
+def trained(real: RealTexts, steps: int, over: bool) -> Model:
+    """A transformer of the training texts, the split being as it is; `over`: nothing left out."""
     with tempfile.TemporaryDirectory() as folder:
         for name in ("train", "valid", "test"):
             file = Path(folder) / name / "texts.jsonl"
@@ -76,6 +76,7 @@ def trained(real: RealTexts, steps: int) -> Model:
             "transformer",
             steps=steps,
             preset="xs",
+            settings={"dropout": "0", "forgotten": "0"} if over else {},
             tokenizer="characters",
             context=CONTEXT,
         )
@@ -197,7 +198,7 @@ def main() -> None:
         place = given.out / f"{name}.json"
         if not place.exists():
             start = time.perf_counter()
-            model = trained(real, steps)
+            model = trained(real, steps, name == "over-trained")
             facts = {
                 "steps": steps,
                 "seconds": time.perf_counter() - start,

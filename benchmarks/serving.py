@@ -59,9 +59,11 @@ async def ask(port: int, name: str, tokens: int, seed: int) -> Answer:
     return Answer(whole, time.monotonic() - start, first, count)
 
 
-async def load(port: int, name: str, clients: int, seconds: float, tokens: int) -> list[Answer]:
-    """What clients got that ask again and again."""
-    found, until = [], time.monotonic() + seconds
+async def load(
+    port: int, name: str, clients: int, seconds: float, tokens: int, server: int
+) -> tuple[list[Answer], list[float]]:
+    """What clients got that ask again and again, and the server's MiB at each quarter."""
+    found, until, sizes = [], time.monotonic() + seconds, [resident(server)]
 
     async def client(number: int) -> None:
         turn = 0
@@ -69,8 +71,13 @@ async def load(port: int, name: str, clients: int, seconds: float, tokens: int) 
             found.append(await ask(port, name, tokens, 1000 * number + turn))
             turn += 1
 
-    await asyncio.gather(*(client(number) for number in range(clients)))
-    return found
+    async def watch() -> None:
+        for _ in range(4):
+            await asyncio.sleep(seconds / 4)
+            sizes.append(resident(server))
+
+    await asyncio.gather(watch(), *(client(number) for number in range(clients)))
+    return found, sizes
 
 
 def told(name: str, answers: list[Answer], took: float) -> float:
@@ -124,10 +131,12 @@ def main() -> None:
             ("1 client", 1, min(30.0, given.seconds)),
             (f"{given.clients} clients", given.clients, given.seconds),
         ):
-            before, start = resident(server.pid), time.monotonic()
-            answers = asyncio.run(load(port, served, clients, seconds, given.tokens))
+            start = time.monotonic()
+            answers, sizes = asyncio.run(
+                load(port, served, clients, seconds, given.tokens, server.pid)
+            )
             rates.append(told(name, answers, time.monotonic() - start))
-            print(f"  memory {before:.0f} to {resident(server.pid):.0f} MiB", flush=True)
+            print("  memory", ", ".join(f"{size:.0f}" for size in sizes), "MiB", flush=True)
         print(f"{rates[-1] / rates[1]:.1f} times one client")
         print(last(server, port, given))
     finally:

@@ -11,25 +11,54 @@ lw.evaluate(model, data)
 lw.audit(model, data).verdict
 model.save("digits-flow")
 lw.open("digits-flow")
+
+plays = lw.open("runs/plays-20261121-1830")  # of texts:
+lw.complete(plays, ["ROMEO:"])[0].text
 ```
 
 Nothing heavy is imported until a verb is used.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from likewise.tasks.infilling import infill
+    from likewise.tasks.texts import Conversation, complete, stream
+    from likewise.tasks.translating import translate
+    from likewise.workbench.exchange import export
     from likewise.workbench.verbs import audit, evaluate, fit, load, open, report, run
 
 __version__ = "0.1.0"
-__all__ = ["audit", "evaluate", "fit", "load", "open", "report", "run"]
+__all__ = [
+    "Conversation",
+    "audit",
+    "complete",
+    "evaluate",
+    "export",
+    "fit",
+    "infill",
+    "load",
+    "open",
+    "report",
+    "run",
+    "stream",
+    "translate",
+]
+
+_ELSEWHERE = {
+    "Conversation": "likewise.tasks.texts",
+    "complete": "likewise.tasks.texts",
+    "export": "likewise.workbench.exchange",
+    "infill": "likewise.tasks.infilling",
+    "stream": "likewise.tasks.texts",
+    "translate": "likewise.tasks.translating",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from likewise.workbench import verbs
-
-        return getattr(verbs, name)
+        return getattr(import_module(_ELSEWHERE.get(name, "likewise.workbench.verbs")), name)
     raise AttributeError(f"module 'likewise' has no attribute {name!r}")
 
 

@@ -1,5 +1,7 @@
 """Weights laid out for reading: the same products, and never those of weights that changed."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -95,6 +97,15 @@ def test_changed_weights_are_laid_out_anew():
     after = read(family, x, lengths, more)[2]
     assert not torch.allclose(before, after, atol=1e-3)
     assert torch.allclose(after[0], family.logits(torch.cat([x, more], 1))[0, -1:], atol=1e-4)
+
+
+def test_a_model_that_has_read_can_be_copied():
+    family, x = lively(), rows(1)
+    one = read(family, x, torch.tensor([6]), rows(1, 1))[1]
+    other = copy.deepcopy(family)
+    assert torch.equal(one, read(other, x, torch.tensor([6]), rows(1, 1))[1])
+    torch.nn.init.zeros_(other.table.weight)
+    assert not torch.equal(one, read(other, x, torch.tensor([6]), rows(1, 1))[1])
 
 
 def test_adapters_are_read_too():

@@ -41,7 +41,6 @@ WRONG = [
     (TEXT, {"prompt": "\ud800"}, "prompt", "got '\\ud800'"),
     (TEXT, {"prompt": "\x07"}, "prompt", "characters that the training texts never had: BEL"),
     (TEXT, {"prompt": "a" * 97}, "prompt", "a prompt must be of 1 to 96 tokens"),
-    (TEXT, {"model": "gpt-4"}, "model", "model must be 'standin', the one that is served; got"),
     (TEXT, {"model": 3}, "model", "model must be a text; got 3"),
     (TEXT, {"max_tokens": -5}, "max_tokens", "must be a whole number from 1 to 50; got -5"),
     (TEXT, {"max_tokens": 51}, "max_tokens", "must be a whole number from 1 to 50; got 51"),
@@ -109,6 +108,9 @@ def test_codes_that_programs_read(server):
         return sent(server, TEXT, {**BODY, **change})[2]["error"]["code"]
 
     assert code({"model": "x"}) == "model_not_found"
+    status, _, answer = sent(server, TEXT, {**BODY, "model": "gpt-4"})
+    assert status == 404
+    assert answer["error"]["message"].startswith("model must be 'standin', the one that is")
     assert code({"prompt": [1] * 97}) == "context_length_exceeded"
 
 
@@ -134,7 +136,7 @@ def test_the_client_s_own_errors_are_raised(server):
     with client(server) as ask:
         with pytest.raises(openai.BadRequestError, match="max_tokens must be"):
             ask.completions.create(model="standin", prompt="a", max_tokens=-1)
-        with pytest.raises(openai.BadRequestError) as caught:
+        with pytest.raises(openai.NotFoundError) as caught:
             ask.completions.create(model="other", prompt="a")
     assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
 

@@ -405,7 +405,7 @@ def test_the_options_of_the_command_line_are_forms(tmp_path, monkeypatch, capsys
         (options(json_schema=schema), 'ab"é"\n'),
         (options(grammar=grammar), "abéxx\n"),
     ):
-        complete_job(tmp_path, "ab", None, **asked, forms=forms_)
+        complete_job(tmp_path, "ab", None, device="cpu", **asked, forms=forms_)
         assert capsys.readouterr().out == wanted
     assert form_of(options()) is None
 

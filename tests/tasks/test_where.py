@@ -10,6 +10,7 @@ from likewise.domains.text import Text
 from likewise.families.ngram import Ngram
 from likewise.families.transformer import Config, Transformer
 from likewise.store.model import Model
+from likewise.tasks.codec import unknown
 from likewise.tasks.texts import complete
 from tests.tasks.test_drafting import GREEDY
 
@@ -78,3 +79,17 @@ def test_what_is_not_known_is_refused(model):
                     {}, {})  # fmt: skip
     with pytest.raises(UsageError, match="it can by: nothing but the prompt"):
         complete(counted, ["te"], where={"label": "a"})
+
+
+def test_characters_without_a_token_are_read_and_never_written(model):
+    words = model.domain.codec.vocabulary
+    (barred,) = unknown(model.domain)
+    assert barred == words.unknown
+    with torch.no_grad():
+        model.family.head.weight[barred] += 100.0
+    try:
+        (one,) = complete(model, ["te"], most=30)
+        assert barred not in one.tokens
+    finally:
+        with torch.no_grad():
+            model.family.head.weight[barred] -= 100.0

@@ -514,8 +514,8 @@ def test_labels_are_not_exported(tmp_path):
     with pytest.raises(UsageError) as caught:
         export(model, tmp_path / "out")
     assert str(caught.value) == (
-        "conditions must be texts alone to be exported; got ['label']. Train on the data without "
-        "them."
+        "conditions must be none but what stands before, to be exported; got ['label']. Train on "
+        "the data without them."
     )
 
 

@@ -87,7 +87,7 @@ def _sides(texts: Texts) -> tuple[list[str], list[str]]:
     real = texts.reference
     return tuple(  # type: ignore[return-value]
         real.some(_long(side, PREFIX + SUFFIX), MOST, "extraction", whose)
-        for side, whose in ((real.train, "train"), (real.held_out, "held out"))
+        for side, whose in ((real.pieces or real.train, "train"), (real.held_out, "held out"))
     )
 
 
@@ -117,7 +117,7 @@ def _recited(texts: Texts) -> Texts:
 def _never_trained(texts: Texts) -> Texts:
     """The model itself, asked for valid texts as if it had been trained on them."""
     real = texts.reference
-    return replace(texts, reference=replace(real, train=real.valid, valid=()))
+    return replace(texts, reference=replace(real, train=real.valid, pieces=(), valid=()))
 
 
 EXTRACTION = Rule(

@@ -53,7 +53,9 @@ class RealTexts:
     """The real texts of a run, and what depends on nothing else: worked out once for a run.
 
     Attributes:
-        train: what the models were trained on.
+        train: what the models were trained on, whole documents.
+        pieces: the same as it was cut into records, or some of it; of valid and test there are
+            such pieces alone. Empty: train.
         valid, test: texts that they never saw.
         seed: of the controls.
     """
@@ -61,6 +63,7 @@ class RealTexts:
     train: Sequence[str]
     valid: Sequence[str]
     test: Sequence[str]
+    pieces: Sequence[str] = ()
     seed: int = 0
     _known: dict[Hashable, Any] = field(
         init=False, default_factory=dict, repr=False, compare=False

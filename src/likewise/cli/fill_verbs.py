@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from likewise.cli.words import Family, MinP, Repetition, Seed, Temperature, TopK, TopP, app
+from likewise.cli.words import (
+    Device,
+    Family,
+    MinP,
+    Repetition,
+    Seed,
+    Temperature,
+    TopK,
+    TopP,
+    app,
+)
 
 
 @app.command()
@@ -15,6 +25,7 @@ def infill(
     text: Annotated[str, typer.Argument(help="With gaps such as [[5]]; - for the input.")],
     family: Family = None,
     seed: Seed = 0,
+    device: Device = "auto",
 ) -> None:
     """Fill the gaps of a text by what stands on both sides of them.
 
@@ -25,9 +36,10 @@ def infill(
     """
     from likewise.tasks.infilling import infill as fill
     from likewise.workbench import verbs
+    from likewise.workbench.runs import device_of
 
     given = sys.stdin.read() if text == "-" else text
-    (whole,) = fill(verbs.open(model, family), [given], seed=seed)
+    (whole,) = fill(verbs.open(model, family, device=device_of(device)), [given], seed=seed)
     _print([whole])
 
 
@@ -47,6 +59,7 @@ def translate(
     min_p: MinP = 0.0,
     repetition: Repetition = 1.0,
     seed: Seed = 0,
+    device: Device = "auto",
 ) -> None:
     """Translate by a model that was trained on pairs of texts: rows with source and target.
 
@@ -56,12 +69,13 @@ def translate(
     from likewise.core.contract import Controls
     from likewise.tasks.translating import translate as translated
     from likewise.workbench import verbs
+    from likewise.workbench.runs import device_of
 
     controls = Controls(
         temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition=repetition
     )
     given = sys.stdin.read().splitlines() if sources == ["-"] else sources
-    opened = verbs.open(model, family)
+    opened = verbs.open(model, family, device=device_of(device))
     _print(translated(opened, given, width=beams, controls=controls, seed=seed))
 
 

@@ -53,7 +53,8 @@ def guarded(call: Callable[[], Any]) -> int:
         errors.print(f"{word}  {escape(str(error))}")
         return error.exit_code
     except KeyboardInterrupt:
-        words = "What was learned is kept; give the same command again to go on."
+        learns = any(verb in sys.argv[1:2] for verb in ("run", "train"))
+        words = "What was learned is kept; give the same command again to go on." if learns else ""
         errors.print(f"[bold yellow]stopped[/]  {words}")
         return INTERRUPTED
     except BrokenPipeError:

@@ -44,6 +44,11 @@ def results() -> Console:
     return Console(highlight=False)
 
 
+def notices() -> Console:
+    """Where what is said beside results goes: standard error."""
+    return Console(stderr=True, highlight=False)
+
+
 class Terminal(Listener):
     """A listener that draws on a terminal, or prints a line a phase where there is none.
 

@@ -48,6 +48,7 @@ def complete(
     ] = None,
     where: Where = None,
     seed: Seed = 0,
+    device: Device = "auto",
 ) -> None:
     """Continue a text, as it is written.
 
@@ -66,6 +67,7 @@ def complete(
         model,
         prompt,
         family,
+        device=device,
         most=most,
         controls=controls,
         stop=stop or [],
@@ -90,6 +92,7 @@ def chat(
     min_p: MinP = 0.0,
     repetition: Repetition = 1.0,
     seed: Seed = 0,
+    device: Device = "auto",
 ) -> None:
     """Talk with a model that was trained on dialogues; an empty line or Ctrl-D ends it.
 
@@ -104,7 +107,7 @@ def chat(
         "min_p": min_p,
         "repetition": repetition,
     }
-    chat_job(model, family, system=system, most=most, controls=controls, seed=seed)
+    chat_job(model, family, device=device, system=system, most=most, controls=controls, seed=seed)
 
 
 @app.command()
@@ -118,6 +121,10 @@ def serve(
     ] = None,
     slots: Annotated[int, typer.Option(help="Texts that are written at once.")] = 32,
     queue: Annotated[int, typer.Option(help="Requests that may wait.")] = 64,
+    most_tokens: Annotated[
+        int | None, typer.Option(help="New tokens of a text at most; what the context holds.")
+    ] = None,
+    most_body: Annotated[int, typer.Option(help="Bytes of a request at most.")] = 1 << 20,
     device: Device = "auto",
 ) -> None:
     """Serve a model of texts to clients of the OpenAI API.
@@ -134,6 +141,8 @@ def serve(
         key=key,
         slots=slots,
         queue=queue,
+        most_tokens=most_tokens,
+        most_body=most_body,
         device=device,
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from likewise.cli.show import results
+from likewise.cli.show import notices, results
 from likewise.core.contract import Controls
 from likewise.core.errors import UsageError, must
 from likewise.store.model import Model
@@ -16,6 +16,7 @@ from likewise.tasks.texts import Conversation, stream
 from likewise.workbench import verbs
 from likewise.workbench.runs import device_of
 
+LOCAL = ("127.0.0.1", "localhost", "::1")
 FORMS: dict[str, Kind] = {"--regex": "regex", "--json-schema": "json", "--grammar": "grammar"}
 
 
@@ -24,6 +25,7 @@ def complete_job(
     prompt: str,
     family: str | None,
     *,
+    device: str,
     most: int,
     controls: Mapping[str, Any],
     stop: Sequence[str],
@@ -34,7 +36,7 @@ def complete_job(
 ) -> None:
     """`likewise complete`."""
     form = form_of(forms or {})
-    model = verbs.open(path, family)
+    model = verbs.open(path, family, device=device_of(device))
     text = sys.stdin.read() if prompt == "-" else prompt
     pieces = stream(
         model,
@@ -90,13 +92,14 @@ def chat_job(
     path: Path,
     family: str | None,
     *,
+    device: str,
     system: str | None,
     most: int | None,
     controls: Mapping[str, Any],
     seed: int,
 ) -> None:
     """`likewise chat`: one line in, one answer out, until an empty line."""
-    model = verbs.open(path, family)
+    model = verbs.open(path, family, device=device_of(device))
     talk = Conversation(model, system, most=most, controls=Controls(**controls), seed=seed)
     out = results()
     size = model.parameters / 1e6
@@ -109,8 +112,13 @@ def chat_job(
         said = sys.stdin.readline().strip()
         if not said:
             return
+        try:
+            pieces = talk.say(said)
+        except UsageError as error:  # what was said before stands
+            out.print(f"[bold red]error[/]  {escape(str(error))}")
+            continue
         out.print(f"[bold]{escape(model.name)}[/] ", end="")
-        for piece in talk.say(said):
+        for piece in pieces:
             _say(piece)
         _say("\n")
         if talk.forgotten > forgotten:
@@ -118,11 +126,28 @@ def chat_job(
             out.print(f"[dim]the context is full: the oldest {forgotten} turns are forgotten.[/]")
 
 
-def serve_job(path: Path, family: str | None, *, device: str, **rest: Any) -> None:
+def serve_job(
+    path: Path,
+    family: str | None,
+    *,
+    device: str,
+    host: str,
+    port: int,
+    key: str | None,
+    **rest: Any,
+) -> None:
     """`likewise serve`."""
     from likewise.serve import serve
 
-    serve(verbs.open(path, family, device=device_of(device)), name=path.resolve().name, **rest)
+    model, name = verbs.open(path, family, device=device_of(device)), path.resolve().name
+    at = f"[{host}]" if ":" in host else host
+    notes = [f"model {name!r} ({model.name}, {model.parameters / 1e6:.1f} million parameters)"]
+    notes += ["a key is asked for"] if key else ["no key is asked for"]
+    said = notices()
+    said.print(f"[bold]http://{at}:{port}/v1[/]  {escape(', '.join(notes))}; Ctrl-C ends it")
+    if not key and host not in LOCAL:
+        said.print("[bold yellow]note[/]  other machines can ask it, and no key keeps them out.")
+    serve(model, name=name, host=host, port=port, key=key, **rest)
 
 
 def export_job(path: Path, out: Path, family: str | None) -> None:

@@ -103,7 +103,7 @@ class Ngram(Family[Config]):
         every = -(-len(batches) * self.space.length // self.config.most)
         parts, rows, first = [], 0, 0
         for x, c in batches:
-            taken = torch.arange(-first % every, len(x), every, device=x.device)
+            taken = torch.arange(len(x), device=x.device)[-first % every :: every]
             first += len(x)
             if not len(taken):
                 continue
@@ -140,7 +140,7 @@ class Ngram(Family[Config]):
     ) -> Tensor:
         """(n,) nats, exact: the sum over the tokens of x that count."""
         rows = max(1, PLACES // self.space.length)
-        parts = []
+        parts = [torch.zeros(0, device=x.device)]
         for first in range(0, len(x), rows):
             some = slice(first, first + rows)
             told = {name: (v[some], known[some]) for name, (v, known) in (c or {}).items()}

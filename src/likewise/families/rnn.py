@@ -123,7 +123,7 @@ class Rnn(Family[Config]):
     ) -> Tensor:
         """(n,) nats, exact: the sum over the tokens of x that count."""
         rows = max(1, ROOM // (self.space.tokens * (self.space.length + 1)))
-        parts = []
+        parts = [torch.zeros(0, device=x.device)]
         for first in range(0, len(x), rows):
             some = slice(first, first + rows)
             told = {name: (v[some], p[some]) for name, (v, p) in (c or {}).items()}

@@ -184,7 +184,7 @@ class Transformer(Family[Config]):
     ) -> Tensor:
         """(n,) nats, exact: the sum over the tokens of x that count."""
         rows = max(1, ROOM // (self.space.tokens * (self.space.length + 1)))
-        parts = []
+        parts = [torch.zeros(0, device=x.device)]
         for first in range(0, len(x), rows):
             some = slice(first, first + rows)
             told = {name: (v[some], p[some]) for name, (v, p) in (c or {}).items()}
@@ -255,13 +255,23 @@ class Transformer(Family[Config]):
 
     def train(self, mode: bool = True) -> "Transformer":
         """Before and after training; weights that were laid out for reading are forgotten."""
-        self._laid = None
+        if mode:
+            self._laid = None
         super().train(mode)
         return self
 
+    def __getstate__(self) -> dict[str, object]:
+        """What a copy has; weights that are laid out cannot be copied, and are made anew."""
+        return {**self.__dict__, "_laid": None}
+
     @torch.no_grad()
     def laid(self) -> Laid:
-        """The blocks as few places read them; made anew where a weight has changed."""
+        """The blocks as few places read them; made anew where a weight has changed.
+
+        Not every optimizer tells that it changed a weight, so nothing is kept while training.
+        """
+        if self.training or any(p.is_inference() for p in self.parameters()):
+            return Laid(self.blocks, self.norm, self.head.weight, self.silent)
         now = [(p.data_ptr(), p._version) for p in self.parameters()]
         if self._laid is None or self._laid[0] != now:
             self._laid = now, Laid(self.blocks, self.norm, self.head.weight, self.silent)
@@ -300,7 +310,7 @@ class CachedReader:
             x = self._read(tokens)
             self.cache.advance(tokens.shape[1])
             if self.heard is not None:
-                self.heard = torch.cat([self.heard[:, tokens.shape[1] :], tokens], dim=1)
+                self.heard = torch.cat([self.heard, tokens], dim=1)[:, tokens.shape[1] :]
             logits = self._told(x)
         return logits.clone()
 

@@ -38,12 +38,10 @@ class Chosen(NamedTuple):
     Attributes:
         rows: (m,) the numbers of the rows.
         tokens: (m,) int64.
-        log_probs: (m,) nats, of the family's own distribution.
     """
 
     rows: Tensor
     tokens: Tensor
-    log_probs: Tensor
 
 
 Limit = Callable[[Tensor, Tensor], Tensor]
@@ -78,9 +76,11 @@ def generate(
     """
     n = len(rows)
     points = rng.uniform(n, max(1, int(most.max()))).to(rows.device).double()
-    seen = Seen(rows, lengths) if controls.repetition != 1.0 else None
     open_rows = torch.arange(n, device=rows.device)
     logits = reader.begin(rows, lengths)
+    seen = None
+    if controls.repetition != 1.0:
+        seen = Seen(rows, lengths, logits.shape[-1])
     count = 0
     while len(open_rows):
         if seen is not None:
@@ -88,8 +88,7 @@ def generate(
         if limit is not None:
             logits = limit(open_rows, logits)
         tokens = choose(logits, controls, points[open_rows, count])
-        log_probs = logits.float().log_softmax(dim=-1).gather(1, tokens[:, None])[:, 0]
-        closed = yield Chosen(open_rows, tokens, log_probs)
+        closed = yield Chosen(open_rows, tokens)
         count += 1
         going = (tokens != end) & (most[open_rows] > count)
         if closed is not None:
@@ -157,27 +156,26 @@ class Seen:
     Args:
         rows: (n, p) int64 what was read, filled up on the right.
         lengths: (n,) of them.
+        tokens: how many there are.
     """
 
-    def __init__(self, rows: Tensor, lengths: Tensor) -> None:
-        self.rows = [row[:size].tolist() for row, size in zip(rows, lengths.tolist(), strict=True)]
+    def __init__(self, rows: Tensor, lengths: Tensor, tokens: int) -> None:
+        read = torch.arange(rows.shape[1], device=rows.device) < lengths.to(rows.device)[:, None]
+        counts = torch.zeros(len(rows), tokens, device=rows.device)
+        self.before = counts.scatter_add_(1, rows, read.float()) > 0  # (n, tokens)
 
     def lowered(self, logits: Tensor, penalty: float) -> Tensor:
         """Logits of tokens that stood before, divided by the penalty, or times it below 0."""
-        before = torch.zeros_like(logits, dtype=torch.bool)
-        for mark, row in zip(before, self.rows, strict=True):
-            mark[row] = True
         lower = torch.where(logits > 0, logits / penalty, logits * penalty)
-        return torch.where(before, lower, logits)
+        return torch.where(self.before, lower, logits)
 
     def add(self, tokens: Tensor) -> None:
         """One more token of each row."""
-        for row, token in zip(self.rows, tokens.tolist(), strict=True):
-            row.append(token)
+        self.before.scatter_(1, tokens[:, None], True)
 
     def keep(self, rows: Tensor) -> None:
         """Some of the rows alone."""
-        self.rows = [list(self.rows[row]) for row in rows.tolist()]
+        self.before = self.before[rows]
 
 
 def written(
@@ -231,11 +229,13 @@ def beams(
         grown: list[tuple[list[int], float]] = []
         parents: list[int] = []
         for value, place in zip(values.tolist(), places.tolist(), strict=True):
+            if value == -torch.inf:  # it cannot be
+                break
             parent, token = divmod(place, total.shape[1])
             beam = ([*alive[parent][0], token], value)
             if token == end:
                 over.append(beam)
-            elif len(grown) < width and value > -torch.inf:
+            elif len(grown) < width:
                 grown.append(beam)
                 parents.append(parent)
         over = sorted(over, key=lambda beam: -beam[1] / len(beam[0]) ** power)[:width]

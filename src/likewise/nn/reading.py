@@ -99,13 +99,14 @@ class Level:
     """
 
     def __init__(self, norm: Norm) -> None:
-        self.width, self.epsilon = norm.width, norm.gain.new_tensor(norm.epsilon)
+        self.width, self.least = norm.width, norm.epsilon
+        self.epsilon = norm.gain.new_tensor(norm.epsilon)
         self.layered = norm.bias is not None
 
     def __call__(self, x: Tensor) -> Tensor:
         """(..., width) -> (..., width)."""
         if self.layered:
-            return F.layer_norm(x, (self.width,), eps=float(self.epsilon))
+            return F.layer_norm(x, (self.width,), eps=self.least)
         size = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         return torch.addcmul(self.epsilon, size, size, value=1 / self.width).rsqrt_().mul(x)
 

@@ -10,7 +10,6 @@ from collections.abc import Generator
 from typing import NamedTuple, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from likewise.core.contract import Controls
@@ -39,13 +38,13 @@ class Spoken(NamedTuple):
     Attributes:
         rows: (m,) the numbers of the rows.
         tokens: (m, k) int64.
-        log_probs: (m, k, K) nats of all tokens, in the large model's own distribution.
+        logits: (m, k, K) of the large model, that were drawn from at each place.
         counts: (m,) how many of the k are the row's, 1 at least; the rest is filling.
     """
 
     rows: Tensor
     tokens: Tensor
-    log_probs: Tensor
+    logits: Tensor
     counts: Tensor
 
 
@@ -154,5 +153,4 @@ def _spoken(rows: Tensor, tokens: Tensor, logits: Tensor, counts: Tensor, end: i
     place = torch.arange(tokens.shape[1], device=tokens.device)
     over = (tokens == end) & (place < counts[:, None])
     first = torch.where(over, place + 1, tokens.shape[1] + 1).amin(dim=1)
-    log_probs = F.log_softmax(logits.float(), dim=-1)
-    return Spoken(rows, tokens, log_probs, torch.minimum(counts, first))
+    return Spoken(rows, tokens, logits, torch.minimum(counts, first))

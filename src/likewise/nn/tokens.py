@@ -124,13 +124,13 @@ def _joined(parts: list[Tensor], lengths: list[Tensor], pad: int) -> tuple[Tenso
 
 
 def silence(space: Sequence) -> Tensor | None:
-    """(tokens,) what is added to logits, so that padding never follows; None if it may.
+    """(tokens,) what is added to logits so that padding never follows; None where it may.
 
     Example:
         >>> silence(Sequence(length=4, tokens=3, end=1, pad=2))
         tensor([0., 0., -inf])
     """
-    if space.pad == space.end:
+    if space.pad == space.end or space.pad >= space.tokens:
         return None
     added = torch.zeros(space.tokens)
     added[space.pad] = -torch.inf

@@ -123,7 +123,7 @@ class Reader:
         model = fields.text("model")
         if model != self.name:
             raise ApiError(
-                400,
+                404,
                 f"model must be {self.name!r}, the one that is served; got {model[:120]!r}.",
                 param="model",
                 code="model_not_found",

@@ -6,6 +6,8 @@ from typing import Protocol, runtime_checkable
 from likewise.core.errors import UsageError
 from likewise.store.model import Model
 
+BROKEN = "\ufffd"  # what cannot be decoded
+
 
 @runtime_checkable
 class Codec(Protocol):
@@ -63,6 +65,12 @@ def codec_of(model: Model) -> Codec:
             "train one on text files, or on strings."
         )
     return domain
+
+
+def unknown(codec: Codec) -> list[int]:
+    """The tokens that stand for characters without one: they are read, and never written."""
+    empty = [token for token, data in enumerate(codec.spelled()) if not data]
+    return [token for token in empty if codec.text([token]) == BROKEN]
 
 
 def prompt_tokens(model: Model, texts: Sequence[str]) -> list[list[int]]:

@@ -17,7 +17,7 @@ from likewise.nn.speculating import Retracting, Spoken, speculate
 from likewise.store.model import Model
 from likewise.tasks.codec import Codec, codec_of
 from likewise.tasks.engine import Engine
-from likewise.tasks.rows import Event, Request, Row, filled
+from likewise.tasks.rows import Event, Request, Row, filled, taken
 
 
 class Retractable(Protocol):
@@ -114,11 +114,17 @@ def _events(model: Model, draft: Model, rows: list[Row]) -> Iterator[Event]:
 
 def _told(spoken: Spoken, rows: list[Row], end: int) -> Iterator[tuple[Event, int]]:
     """What a round means for each row, and the row's number; nothing after a row is over."""
-    pairs = zip(spoken.rows.tolist(), spoken.counts.tolist(), strict=True)
-    for place, (number, count) in enumerate(pairs):
-        for step in range(count):
-            token = int(spoken.tokens[place, step])
-            event = rows[number].take(token, spoken.log_probs[place, step], end)
-            yield event, number
+    over: set[int] = set()
+    for step in range(int(spoken.counts.max())):
+        numbers = spoken.rows.tolist()
+        here = [
+            place
+            for place, count in enumerate(spoken.counts.tolist())
+            if step < count and numbers[place] not in over
+        ]
+        some = [rows[numbers[place]] for place in here]
+        events = taken(some, spoken.tokens[here, step], spoken.logits[here, step], end)
+        for place, event in zip(here, events, strict=True):
             if event.finish is not None:
-                break
+                over.add(numbers[place])
+            yield event, numbers[place]

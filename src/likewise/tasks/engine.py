@@ -22,9 +22,9 @@ from likewise.core.errors import UsageError, must
 from likewise.core.space import Sequence as SequenceSpace
 from likewise.nn.decoding import Reader, choose
 from likewise.store.model import Model
-from likewise.tasks.codec import codec_of
+from likewise.tasks.codec import codec_of, unknown
 from likewise.tasks.forms import Course, course
-from likewise.tasks.rows import Event, Request, Row, conditions, filled
+from likewise.tasks.rows import Event, Request, Row, conditions, filled, taken
 
 
 class Joining(Reader, Protocol):
@@ -75,6 +75,7 @@ class Engine:
         whole = space.length + 1
         self.room = whole if room is None else min(room, whole)
         self._family = cast(Readable, model.family)
+        self._barred = torch.tensor(unknown(self.codec), dtype=torch.int64)
         self._queue: deque[Request] = deque()
         self._rows: list[Row] = []
         self._reader: Joining | None = None
@@ -167,10 +168,11 @@ class Engine:
         if not parts:
             return []
         logits = torch.cat(parts)
-        tokens = self._chosen(_limited(self._rows, logits)).tolist()
-        log_probs = logits.float().log_softmax(dim=-1)
-        pairs = enumerate(zip(self._rows, tokens, strict=True))
-        events = [row.take(token, log_probs[i], self.space.end) for i, (row, token) in pairs]
+        limited = _limited(self._rows, logits)
+        if len(self._barred):
+            limited = limited.index_fill(1, self._barred.to(logits.device), -torch.inf)
+        tokens = self._chosen(limited)
+        events = taken(self._rows, tokens, logits, self.space.end)
         self._keep([i for i, event in enumerate(events) if event.finish is None])
         return events
 
@@ -199,7 +201,7 @@ class Engine:
     def row(self, request: Request) -> Row:
         """A request at its beginning."""
         return Row.of(
-            request, self.codec, end=self.space.end, room=self.room, course=self._course(request)
+            request, self.codec, space=self.space, room=self.room, course=self._course(request)
         )
 
     def _chosen(self, logits: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """What is asked of a model of texts, how far each text has come, and what each token tells."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from collections.abc import Sequence as Listed
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -10,12 +11,15 @@ from torch import Tensor
 from likewise.core.condition import Batch
 from likewise.core.contract import Controls, Domain
 from likewise.core.rng import Draws, fold
+from likewise.core.space import Sequence
 from likewise.nn.decoding import Seen
 from likewise.tasks.codec import Codec
 from likewise.tasks.forms import Course, Form
 from likewise.tasks.spelling import Spelling
 
 Finish: TypeAlias = Literal["stop", "length"]
+Top: TypeAlias = tuple[tuple[int, float], ...]
+"""The likeliest tokens with their log-probabilities, the likeliest first."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,7 +39,7 @@ class Request:
         where: what else the text should be, such as {"label": "letter"}.
     """
 
-    tokens: Sequence[int]
+    tokens: Listed[int]
     most: int | None = None
     controls: Controls = Controls()
     seed: int = 0
@@ -66,7 +70,7 @@ class Event(NamedTuple):
     token: int
     text: str
     log_prob: float
-    top: tuple[tuple[int, float], ...] = ()
+    top: Top = ()
     finish: Finish | None = None
 
 
@@ -84,18 +88,18 @@ class Row:
 
     @classmethod
     def of(
-        cls, request: Request, codec: Codec, *, end: int, room: int, course: Course | None
+        cls, request: Request, codec: Codec, *, space: Sequence, room: int, course: Course | None
     ) -> "Row":
         """A request at its beginning.
 
         Args:
             request: that can be served.
             codec: of the model.
-            end: the token that closes a document.
+            space: of the model.
             room: tokens that are read and made, at most.
             course: what follows the request's form.
         """
-        tokens = list(request.tokens)
+        tokens, end, size = list(request.tokens), space.end, space.tokens
         if end in tokens:  # it closed a document: what follows knows nothing of it
             tokens = tokens[len(tokens) - 1 - tokens[::-1].index(end) :]
         most = room - len(tokens)
@@ -108,12 +112,12 @@ class Row:
             tokens=tokens,
             points=draws.uniform(1, most)[0].tolist(),
             spelling=Spelling(codec, request.stop),
-            seen=Seen(read, torch.tensor([len(tokens)])) if penalised else None,
+            seen=Seen(read, torch.tensor([len(tokens)]), size) if penalised else None,
             course=course,
         )
 
-    def take(self, token: int, log_probs: Tensor, end: int) -> Event:
-        """Take up a token (log-probabilities of all: (tokens,)), and say what it means."""
+    def take(self, token: int, log_prob: float, top: Top, end: int) -> Event:
+        """Take up a token, and say what it means."""
         self.made.append(token)
         if self.seen is not None:
             self.seen.add(torch.tensor([token]))
@@ -128,15 +132,27 @@ class Row:
         if full and not closed and not spelling.stopped:
             text += spelling.rest()
         stopped = closed or whole or spelling.stopped
-        top: tuple[tuple[int, float], ...] = ()
-        if request.top:
-            values, tokens = log_probs.topk(request.top)
-            top = tuple(zip(tokens.tolist(), values.tolist(), strict=True))
         finish: Finish | None = "stop" if stopped else "length" if full else None
-        return Event(request, token, text, float(log_probs[token]), top, finish)
+        return Event(request, token, text, log_prob, top, finish)
 
 
-def conditions(rows: Sequence[Row], domain: Domain) -> Batch | None:
+def taken(rows: Listed[Row], tokens: Tensor, logits: Tensor, end: int) -> list[Event]:
+    """The events of tokens (n,), one for each row, that were chosen by logits (n, K).
+
+    Numbers come from a device all at once, not row by row.
+    """
+    log_probs = logits.float().log_softmax(dim=-1)
+    own = log_probs.gather(1, tokens[:, None])[:, 0].tolist()
+    most = max(row.request.top for row in rows)
+    values, places = (x.tolist() for x in log_probs.topk(most, dim=-1))
+    every = zip(rows, tokens.tolist(), own, places, values, strict=True)
+    return [
+        row.take(token, nats, tuple(zip(at, tops, strict=True))[: row.request.top], end)
+        for row, token, nats, at, tops in every
+    ]
+
+
+def conditions(rows: Listed[Row], domain: Domain) -> Batch | None:
     """What texts should be, as a batch; None where nothing is asked of any."""
     names = {name for row in rows for name in row.request.where}
     if not names:
@@ -145,7 +161,7 @@ def conditions(rows: Sequence[Row], domain: Domain) -> Batch | None:
     return domain.condition(asked, len(rows))
 
 
-def filled(rows: Sequence[Row], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def filled(rows: Listed[Row], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """What rows read first, (n, p) int64 filled up on the right, and its lengths (n,)."""
     longest = max(len(row.tokens) for row in rows)
     full = [row.tokens + [pad] * (longest - len(row.tokens)) for row in rows]

@@ -6,9 +6,8 @@ of a stop string. So the pieces that are given out, put together, are the text: 
 
 from collections.abc import Sequence
 
-from likewise.tasks.codec import Codec
+from likewise.tasks.codec import BROKEN, Codec
 
-BROKEN = "\ufffd"
 HALF = 3  # bytes of a character that is not whole, at most, each shown as one BROKEN at most
 
 

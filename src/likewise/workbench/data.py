@@ -1,5 +1,6 @@
 """From a user's data to tensors: which domain, which split, which view for which family."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,7 @@ MOST_SAMPLES = 5000
 MOST_HELD_OUT = 20_000
 AUDITED = 1000
 MOST_VALUES = 1000  # different ones that are counted one by one
+LOST = 0.01  # of the characters, which a codec may leave out
 FEW_VALUES = 20  # are always counted: more than a quarter of the records are texts, not groups
 
 
@@ -72,6 +74,19 @@ def _recognise(data: Any) -> type[Domain]:
     return found
 
 
+def _check_spelled(domain: Domain, records: Records) -> None:
+    """DataError if a codec that was fitted to other data leaves out much of these records."""
+    sizes = domain.sizes(records)
+    if sizes is None or not (lost := float(sizes.outside.sum())):
+        return
+    share = lost / math.log(0x110000) / float(sizes.units["character"].sum())
+    if share > LOST:
+        raise DataError(
+            f"{share:.0%} of the characters of the data have no token in the model that training "
+            "goes on from. Train a model of its own on them, or go on from one of bytes or BPE."
+        )
+
+
 @dataclass(frozen=True)
 class Prepared:
     """Records, their split, and the codec that was fitted on train.
@@ -97,6 +112,8 @@ class Prepared:
         elif domain.name != records.domain:
             remedy = "Train a model of its own on them."
             raise DataError(must("the data", f"{domain.name}, as before", records.domain, remedy))
+        else:
+            _check_spelled(domain, records.take(parts.train))
         return cls(records, parts, domain)
 
     @property

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from likewise import __version__
 from likewise.core import registry
-from likewise.core.condition import Conditions, Tokens, condition_from_json, condition_to_json
+from likewise.core.condition import Conditions, condition_from_json, condition_to_json
 from likewise.core.contract import Domain, Family
 from likewise.core.errors import LikewiseError, StoreError, UsageError, must
 from likewise.core.space import Sequence, space_from_json, space_to_json
+from likewise.nn.tokens import PROMPT
 from likewise.store.files import (
     file_digest,
     read_json,
@@ -55,10 +56,11 @@ def export(model: Model, folder: Path) -> Path:
     family, space = model.family, model.family.space
     if model.name != "transformer" or not isinstance(space, Sequence):
         raise UsageError(must("what is exported", "a transformer", model.name))
-    steers = [c.name for c in family.conditions if not isinstance(c, Tokens)]
+    steers = [c.name for c in family.conditions if c.name != PROMPT]
     if steers:
         remedy = "Train on the data without them."
-        raise UsageError(must("conditions", "texts alone to be exported", steers, remedy))
+        be = "none but what stands before, to be exported"
+        raise UsageError(must("conditions", be, steers, remedy))
     architecture = architecture_of(family.config)
     if folder.exists() and any(folder.iterdir()) and not (folder / OWN).exists():
         raise UsageError(must("the folder of an export", "new or empty", str(folder)))

@@ -206,7 +206,7 @@ def _read(data: Mapping[str, Any]) -> Card:
         rows=rows,
         begin=end if begin is None else begin,
         end=end,
-        pad=rows if pad in (None, end) else pad,
+        pad=rows if pad in (None, end, begin) else pad,  # what fills up must say nothing else
     )
 
 

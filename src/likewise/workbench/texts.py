@@ -1,12 +1,12 @@
 """Texts of a run, as strings: what scores and the audit of texts read beside the tensors."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-import torch
 from torch import Tensor
 
 from likewise.auditing.material import Losses
@@ -24,6 +24,9 @@ from likewise.store.files import read_json
 from likewise.store.model import Model
 from likewise.tasks.texts import complete
 from likewise.workbench.data import Prepared
+
+if TYPE_CHECKING:
+    from likewise.domains.text import Text
 
 COMPARED = 1000  # texts of each part
 FEWEST = 50  # texts that a reference model is made of
@@ -55,25 +58,26 @@ class RunTexts:
         """What was trained on: passages that follow one another as one text."""
         return joined(self.prepared.part("train").items)
 
-    def held_out(self, part: Part) -> list[str]:
-        """Texts of valid or test."""
+    def some(self, part: Part) -> list[str]:
+        """Some texts of a part, as they were cut into records."""
         return list(self.prepared.some(part, COMPARED).items)
 
     def score(self, x: Tensor) -> dict[str, Score]:
         """Scores of samples in the Space that measures read."""
         return score_texts(
             self._said(x),
-            self.held_out("test"),
+            self.some("test"),
             train=self.train,
-            valid=self.held_out("valid"),
+            valid=self.some("valid"),
             n=min(len(x), self.prepared.most_samples(), COMPARED),
             seed=self.seed,
         )
 
     @cached_property
     def _real(self) -> RealTexts:
-        valid, test = self.held_out("valid"), self.held_out("test")
-        return RealTexts(train=self.train, valid=valid, test=test, seed=self.seed)
+        valid, test = self.some("valid"), self.some("test")
+        pieces = self.some("train")
+        return RealTexts(train=self.train, valid=valid, test=test, pieces=pieces, seed=self.seed)
 
     def audit(
         self, x: Tensor, model: Model, losses: Losses | None, rows: Sequence[tuple[Part, Tensor]]
@@ -153,10 +157,23 @@ def continuing(model: Model) -> Continue | None:
         return None
 
     def go_on(prefixes: Sequence[str], characters: int) -> list[str]:
-        with torch.no_grad():
-            found = complete(
-                model, list(prefixes), most=characters, controls=Controls(temperature=0.0)
-            )
+        prompts = _prompts(model, prefixes)
+        pairs = zip(prompts, prefixes, strict=True)
+        each = max(1.0, *(len(ids) / max(1, len(text)) for ids, text in pairs))  # tokens
+        found = complete(
+            model,
+            prompts,
+            most=math.ceil(characters * each),
+            controls=Controls(temperature=0.0),
+        )
         return [one.text for one in found]
 
     return go_on
+
+
+def _prompts(model: Model, prefixes: Sequence[str]) -> list[list[int]]:
+    """The tokens of beginnings of texts; unlike a person's prompts, with unknown characters."""
+    domain = cast("Text", model.domain)
+    words, begins = domain.codec.vocabulary, domain.codec.whole or bool(domain.roles)
+    before = [words.begin] if begins else []
+    return [[*before, *ids.tolist()] for ids in words.encode(list(prefixes))]

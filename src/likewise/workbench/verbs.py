@@ -291,7 +291,9 @@ def report(path: str | Path, *, with_train: bool = False) -> Path:
 
 def open(path: str | Path, name: str | None = None, *, device: str = "cpu") -> Model:
     """A saved model, or a model of a run folder (its best unless named)."""
-    folder = Path(path)
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise UsageError(must("a model", "the folder of a run or of a saved model", str(path)))
     if (folder / "run.json").exists():
         return open_run(folder, name, device=device)
     return open_free(folder, device=device)
@@ -323,8 +325,11 @@ def open_run(folder: Path, name: str | None = None, *, device: str = "cpu") -> M
         name = read_json(folder / "leaderboard.json")["best"]
     if name is None and len(done) == 1:
         name = done[0]
+    if name is None and not any(run.state(one) == "done" for one in done):
+        states = ", ".join(f"{one} ({run.state(one)})" for one in done) or "none"
+        raise UsageError(f"{folder} has no trained family yet; it has: {states}.")
     if name is None:
-        raise UsageError(f"name a family of {folder}: it has {', '.join(done) or 'none yet'}.")
+        raise UsageError(f"name a family of {folder}: it has {', '.join(done)}.")
     if run.state(name) != "done" and not (folder / name / "config.json").exists():
         raise UsageError(
             must("family", f"one that {folder} has trained ({', '.join(done)})", name)

@@ -56,6 +56,19 @@ class Spool:
         self._file.flush()
         return np.memmap(self._file, dtype=np.uint8, mode="r", shape=(self.size,))
 
+    def since(self, start: int) -> Bytes:
+        """(size - start,) uint8: what was written from a place on."""
+        if self._file is not None:
+            return self.array()[start:]
+        parts, left = [], self.size - start
+        for part in reversed(self._parts):
+            if left <= 0:
+                break
+            parts.append(part)
+            left -= len(part)
+        data = np.frombuffer(b"".join(reversed(parts)), dtype=np.uint8)
+        return data[len(data) - (self.size - start) :]
+
     def digest(self) -> str:
         """A hash of all that was written."""
         return self._digest.hexdigest()

@@ -113,7 +113,8 @@ class Documents:
             starts, stops = np.array([start]), np.array([self.spool.size])
         else:
             find = paragraph_places if unit == "paragraph" else line_places
-            starts, stops = find(self.spool.array(), start, self.spool.size)
+            text = self.spool.since(start)
+            starts, stops = (start + places for places in find(text, 0, len(text)))
             blank = not len(starts)
         if blank:
             self.skipped.append(Skipped(name, "is empty"))

@@ -50,12 +50,13 @@ def tokens(
     texts = [_text(value, name, vocabulary) for value in values]
     rows = []
     for text, ids in zip(texts, vocabulary.encode(texts), strict=True):
-        refuse_strange(text, name, vocabulary)
         if begins or (name == "prompt" and not len(ids)):
             ids = np.append(vocabulary.begin, ids)
         if len(ids) > most:
             remedy = "Leave out its beginning."
             raise UsageError(must(f"a {name}", f"of at most {most} tokens", len(ids), remedy))
+        if vocabulary.unknown is not None and vocabulary.unknown in ids:
+            refuse_strange(text, name, vocabulary)
         rows.append(ids.astype(np.int64))
     return rows
 
