@@ -398,7 +398,7 @@ def test_the_options_of_the_command_line_are_forms(tmp_path, monkeypatch, capsys
     schema.write_text('{"enum": ["é"]}', encoding="utf-8")
     grammar = tmp_path / "grammar.lark"
     grammar.write_text('start: "é" "x"~2\n', encoding="utf-8")
-    monkeypatch.setattr("likewise.workbench.verbs.open", lambda path, family: MODEL)
+    monkeypatch.setattr("likewise.workbench.verbs.open", lambda path, family, device: MODEL)
     asked = {"most": 9, "controls": {}, "stop": [], "seed": 0}
     for forms_, wanted in (
         (options(regex="[x]{3}"), "abxxx\n"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
+from weakref import WeakKeyDictionary
 
 from likewise.core.errors import UsageError
 from likewise.store.model import Model
@@ -67,10 +68,21 @@ def codec_of(model: Model) -> Codec:
     return domain
 
 
+_SPELLED: "WeakKeyDictionary[Codec, list[bytes]]" = WeakKeyDictionary()
+
+
+def spelled(codec: Codec) -> list[bytes]:
+    """What each token adds to a text; asked of a codec once."""
+    if codec not in _SPELLED:
+        _SPELLED[codec] = codec.spelled()
+    return _SPELLED[codec]
+
+
 def unknown(codec: Codec) -> list[int]:
     """The tokens that stand for characters without one: they are read, and never written."""
-    empty = [token for token, data in enumerate(codec.spelled()) if not data]
-    return [token for token in empty if codec.text([token]) == BROKEN]
+    known = {codec.end, codec.pad, *codec.roles.values()}
+    empty = (token for token, data in enumerate(spelled(codec)) if not data)
+    return [token for token in empty if token not in known and codec.text([token]) == BROKEN]
 
 
 def prompt_tokens(model: Model, texts: Sequence[str]) -> list[list[int]]:

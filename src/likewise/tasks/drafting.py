@@ -15,7 +15,7 @@ from likewise.core.rng import Draws, fold
 from likewise.core.space import Sequence
 from likewise.nn.speculating import Retracting, Spoken, speculate
 from likewise.store.model import Model
-from likewise.tasks.codec import Codec, codec_of
+from likewise.tasks.codec import Codec, codec_of, spelled
 from likewise.tasks.engine import Engine
 from likewise.tasks.rows import Event, Request, Row, filled, taken
 
@@ -70,7 +70,7 @@ def _retracts(model: Model) -> bool:
 
 
 def _spelled(codec: Codec) -> tuple[object, ...]:
-    return (tuple(codec.spelled()), tuple(codec.roles.items()), codec.end, codec.pad)
+    return (tuple(spelled(codec)), tuple(codec.roles.items()), codec.end, codec.pad)
 
 
 def _refuse(requests: list[Request]) -> None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from likewise.core.errors import LikewiseError, UsageError, must
-from likewise.tasks.codec import Codec
+from likewise.tasks.codec import Codec, spelled
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher
@@ -137,7 +137,7 @@ class _Words:
 
     def __init__(self, codec: Codec, tokens: int) -> None:
         kit = library()
-        pieces = codec.spelled()[:tokens]
+        pieces = spelled(codec)[:tokens]
         pieces += [b""] * (tokens - len(pieces))
         self.spelled = torch.tensor([bool(piece) for piece in pieces])
         self._letters = _letters(pieces)

@@ -57,7 +57,8 @@ def complete(
     """How prompts go on, one completion for each.
 
     Prompt i draws as sample i of the seed, so the texts are those of `Model.sample` with the same
-    prompts (up to rounding).
+    prompts (up to rounding, and but for the token of unknown characters, which is never written
+    here).
 
     Args:
         model: of texts, whose family reads from left to right.

@@ -293,7 +293,7 @@ def open(path: str | Path, name: str | None = None, *, device: str = "cpu") -> M
     """A saved model, or a model of a run folder (its best unless named)."""
     folder = Path(path).expanduser()
     if not folder.is_dir():
-        raise UsageError(must("a model", "the folder of a run or of a saved model", str(path)))
+        raise StoreError(must("a model", "the folder of a run or of a saved model", str(path)))
     if (folder / "run.json").exists():
         return open_run(folder, name, device=device)
     return open_free(folder, device=device)
