@@ -1,10 +1,9 @@
-"""Tokens a second with a draft and without, of the families of a run.
+"""Tokens a second with a draft and without, of the families of a run, or of saved models.
 
     python -m benchmarks.drafting RUN [--large transformer] [--drafts ngram] [--tokens 128]
 
-A prompt is continued at three
-temperatures, without a draft and with it in turn, five times; medians are compared. Shown too:
-how many tokens the large model gives for each time that it reads.
+A prompt is continued at three temperatures, without a draft and with it in turn, five times;
+medians are compared. Shown too: how many tokens the large model gives for each time that it reads.
 """
 
 import argparse
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from likewise.cli.texts import draft_of
 from likewise.core.contract import Controls
 from likewise.store.model import Model
 from likewise.tasks.texts import complete
@@ -70,7 +70,7 @@ def main() -> None:
     torch.set_num_threads(2)
     model = verbs.open(given.run, given.large)
     for name in given.drafts.split(","):
-        draft = verbs.open(given.run, name)
+        draft = draft_of(given.run, name, "cpu")
         for heat in (0.0, 0.7, 1.0):
             pairs = [
                 (seconds(model, None, given, heat), seconds(model, draft, given, heat))

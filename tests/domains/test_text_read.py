@@ -160,17 +160,6 @@ def test_the_default_tokeniser_goes_by_the_text(monkeypatch):
     assert Text.load(prose(30)).facts["tokenizer"] == "bpe"
 
 
-def test_dialogues_are_read_in_pairs_of_bytes_sooner(monkeypatch, tmp_path):
-    from likewise.domains.text import passages
-
-    path = tmp_path / "talk.jsonl"
-    turns = [{"role": "user", "content": one} for one in prose(30)]
-    path.write_text("\n".join(json.dumps({"messages": [turn]}) for turn in turns))
-    assert Text.load(path).facts["tokenizer"] == "characters"
-    monkeypatch.setattr(passages, "SMALL_TALK", 100)
-    assert Text.load(path).facts["tokenizer"] == "bpe"
-
-
 def test_a_folder_of_texts_and_code(tmp_path):
     for i, text in enumerate(prose(25)):
         write(tmp_path / "data" / f"s{i % 3}" / f"{i:02d}.txt", text)

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import tokenizers as kit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,7 +55,6 @@ def test_what_tokens_spell_is_the_text(kind, text):
 
 def elsewhere(name):
     """A tokeniser as others make them, and the bytes that its tokens spell in a text."""
-    kit = pytest.importorskip("tokenizers")
     decoders, models = kit.decoders, kit.models
     names = ["<unk>", "</s>", "a", "\u2581b", "\u2581", "<0xC3>", "<0x20>", "é"]
     wanted = [b"", b"", b"a", b" b", b" ", b"\xc3", b" ", "é".encode()]
@@ -222,3 +222,14 @@ def test_scores_of_a_unigram_do_not_depend_on_the_order_of_sums():
     one = [["a", -1.00000001], ["b", -2.0], ["Ā", -9.1], ["ā", -9.2]]
     other = [["b", -2.00000001], ["a", -1.0], ["ā", -9.1], ["Ā", -9.2]]
     assert tokenise._settled(one, {"a", "b"}) == tokenise._settled(other, {"a", "b"})
+
+
+def test_dialogues_are_read_in_pairs_of_bytes_sooner(monkeypatch, tmp_path):
+    from likewise.domains.text import passages
+
+    path = tmp_path / "talk.jsonl"
+    turns = [{"role": "user", "content": one} for one in TEXTS]
+    path.write_text("\n".join(json.dumps({"messages": [turn]}) for turn in turns))
+    assert Text.load(path).facts["tokenizer"] == "characters"
+    monkeypatch.setattr(passages, "SMALL_TALK", 100)
+    assert Text.load(path).facts["tokenizer"] == "bpe"

@@ -385,21 +385,3 @@ def test_presets_look_back_less_far_over_many_tokens():
 def test_nothing_to_count_is_said_in_words():
     with pytest.raises(DataError, match=r"training tokens must be at least 1; got 0\."):
         learned(torch.full((2, 4), PAD), WORDS, conditions=(), order=2)
-
-
-def test_what_was_taken_back_was_never_read():
-    rows = texts(200, longest=8)
-    x, c = stream(rows)
-    model, _ = learned(x, STREAM, c, order=4)
-    begun, lengths = torch.tensor([[END, 0, 1], [END, 2, PAD]]), torch.tensor([3, 2])
-    reader, other = model.reader(None, 2), model.reader(None, 2)
-    reader.begin(begun, lengths)
-    found = reader.extend(torch.tensor([[2, 0, 1], [0, 1, 1]]))
-    reader.forget(torch.tensor([1, 3]))
-    after = reader.step(torch.tensor([2, 1]))
-    other.begin(torch.tensor([[END, 0, 1, 2, 0, 2], [END, 2, 1, PAD, PAD, PAD]]),
-                torch.tensor([6, 3]))  # fmt: skip
-    assert torch.equal(after, other._logits())
-    single = model.reader(None, 2)
-    single.begin(begun, lengths)
-    assert torch.equal(found[:, 0], single.step(torch.tensor([2, 0])))

@@ -10,6 +10,9 @@ from likewise.core.contract import Controls
 from likewise.core.rng import Draws
 from likewise.nn.decoding import filled, generate, masses
 from likewise.nn.speculating import speculate
+from tests.families.test_ngram import END as STOP
+from tests.families.test_ngram import PAD as FILL
+from tests.families.test_ngram import STREAM, learned, stream, texts
 
 END = 3
 
@@ -128,3 +131,21 @@ def test_a_consumer_can_close_a_row():
                        end=END, rng=Draws(0))  # fmt: skip
     next(stream)
     assert stream.send(torch.tensor([0])).rows.tolist() == [1]
+
+
+def test_what_counts_took_back_was_never_read():
+    rows = texts(200, longest=8)
+    x, c = stream(rows)
+    model, _ = learned(x, STREAM, c, order=4)
+    begun, lengths = torch.tensor([[STOP, 0, 1], [STOP, 2, FILL]]), torch.tensor([3, 2])
+    reader, other = model.reader(None, 2), model.reader(None, 2)
+    reader.begin(begun, lengths)
+    found = reader.extend(torch.tensor([[2, 0, 1], [0, 1, 1]]))
+    reader.forget(torch.tensor([1, 3]))
+    after = reader.step(torch.tensor([2, 1]))
+    other.begin(torch.tensor([[STOP, 0, 1, 2, 0, 2], [STOP, 2, 1, FILL, FILL, FILL]]),
+                torch.tensor([6, 3]))  # fmt: skip
+    assert torch.equal(after, other._logits())
+    single = model.reader(None, 2)
+    single.begin(begun, lengths)
+    assert torch.equal(found[:, 0], single.step(torch.tensor([2, 0])))

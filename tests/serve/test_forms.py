@@ -10,11 +10,6 @@ from likewise.tasks.texts import complete
 from tests.serve.running import client, running, sent
 from tests.serve.standin import standin
 
-pytest.importorskip("fastapi")
-pytest.importorskip("uvicorn")
-pytest.importorskip("llguidance")
-openai = pytest.importorskip("openai")
-
 MODEL = standin(length=200)
 REGEX = {"type": "regex", "pattern": r"[a-z]{2,6}-[0-9]{2}"}
 GRAMMAR = {"type": "grammar", "grammar": 'start: "<" WORD ">"\nWORD: /[a-zé]{1,5}/'}

@@ -22,9 +22,6 @@ from likewise.tasks.rows import Request
 from likewise.tasks.texts import complete, stream
 from tests.serve.standin import END, ROLES, SIZE, standin
 
-pytest.importorskip("llguidance")
-pytest.importorskip("tokenizers")
-
 LETTERS = 'abcdefghijklmnopqrstuvwxyz{}[]":,.- 0123456789éß\n'
 TEXTS = [
     f'{{"name": "cat {i}", "age": {i * 7 % 90}}}\nthe cat sees the café, {LETTERS}'

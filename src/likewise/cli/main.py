@@ -18,6 +18,7 @@ from likewise.core.text import printable
 
 __all__ = ["app", "fill_verbs", "guarded", "main", "run_verbs", "text_verbs"]
 INTERRUPTED = 130
+TALKING = {"complete", "chat", "infill", "translate", "serve"}  # verbs that leave nothing behind
 
 
 @app.callback(invoke_without_command=True)
@@ -53,9 +54,9 @@ def guarded(call: Callable[[], Any]) -> int:
         errors.print(f"{word}  {escape(str(error))}")
         return error.exit_code
     except KeyboardInterrupt:
-        learns = any(verb in sys.argv[1:2] for verb in ("run", "train"))
-        words = "What was learned is kept; give the same command again to go on." if learns else ""
-        errors.print(f"[bold yellow]stopped[/]  {words}")
+        words = "What was learned is kept; give the same command again to go on."
+        said = "" if set(sys.argv[1:2]) & TALKING else f"  {words}"
+        errors.print(f"[bold yellow]stopped[/]{said}")
         return INTERRUPTED
     except BrokenPipeError:
         return 1

@@ -46,7 +46,7 @@ def complete_job(
         stop=list(stop),
         seed=seed,
         form=form,
-        draft=None if draft is None else draft_of(path, draft),
+        draft=None if draft is None else draft_of(path, draft, device_of(device)),
         where=where,
     )
     for number, piece in enumerate(pieces):
@@ -56,10 +56,12 @@ def complete_job(
     _say("\n")
 
 
-def draft_of(path: Path, draft: str) -> Model:
+def draft_of(path: Path, draft: str, device: str) -> Model:
     """The model that drafts: another family of the same run, or a model at a path."""
     place = Path(draft)
-    return verbs.open(place) if place.exists() else verbs.open(path, draft)
+    if place.exists():
+        return verbs.open(place, device=device)
+    return verbs.open(path, draft, device=device)
 
 
 def form_of(forms: Mapping[str, str | Path | None]) -> Form | None:

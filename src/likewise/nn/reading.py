@@ -1,8 +1,9 @@
 """A transformer that reads few tokens at a time: its cache, and its weights laid out for that.
 
 Where few places are read at once, most of the time goes into reading the weights. On a processor
-oneDNN keeps them in an order of its own, reads them up to three times as fast as they stand, and
-does what follows a product in the same pass. Elsewhere the products are the plain ones.
+oneDNN keeps them in an order of its own, reads them faster than as they stand, and does what
+follows a product in the same pass. Elsewhere the products are the plain ones. The layout is a
+second copy of the weights.
 
 Shapes: n rows, w places, d width, h heads of size s, g heads of keys and values.
 """

@@ -1,4 +1,4 @@
-"""Texts of a large model, written faster by the guesses of a small one.
+"""Texts of a large model, which checks the guesses of a small one several at a time.
 
 Both must spell alike. What is written is the large model's: with a temperature of 0 the very text,
 otherwise a text of the same distribution. See `likewise.nn.speculating`.

@@ -70,8 +70,9 @@ def complete(
         logprobs: for how many of the likeliest tokens of each place they are told.
         slots: prompts that are continued at one time.
         form: that each text, without its prompt, must match as a whole.
-        draft: a smaller model with the same tokens, whose guesses make it faster; the texts are
-            as likely as without it, and the same at a temperature of 0. See `drafted`.
+        draft: a smaller model with the same tokens, which guesses ahead; the texts are as likely
+            as without it, and the same at a temperature of 0, as far as its context goes. See
+            `drafted`.
         where: what else the texts should be, such as {"label": "letter"}.
 
     Raises:
