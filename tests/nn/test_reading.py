@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from likewise.core.config import override
 from likewise.core.space import Sequence
 from likewise.families.transformer import Transformer
+from likewise.nn import reading
 from likewise.nn.adapters import adapt
+from likewise.nn.compiled import library
 from likewise.nn.reading import FOLLOWING, Product
 
 SPACE = Sequence(length=12, tokens=9, end=7, pad=8)
@@ -19,6 +21,15 @@ SHAPES = [
     {"feed": "gelu", "norms": "layer", "biased": "true", "places": "learned"},
     {"groups": "1", "heads": "2", "window": "3"},
 ]
+
+
+@pytest.fixture(autouse=True, params=["compiled", "laid out"])
+def _way(request, monkeypatch):
+    """Both ways to read; the first where there is a compiler."""
+    if request.param == "laid out":
+        monkeypatch.setattr(reading, "fits", lambda weight: False)
+    elif library() is None:
+        pytest.skip("no C compiler")
 
 
 def lively(**changes):

@@ -23,3 +23,13 @@ def memory() -> int:
     with suppress(OSError, ValueError):  # "max" is no number: no limit
         total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
     return total
+
+
+def cache() -> Path:
+    """Where files lie that may be deleted at any time: `LIKEWISE_CACHE`, or `~/.cache/likewise`.
+
+    Example:
+        >>> cache().is_absolute()
+        True
+    """
+    return Path(os.environ.get("LIKEWISE_CACHE") or "~/.cache/likewise").expanduser().absolute()

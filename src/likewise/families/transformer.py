@@ -23,7 +23,7 @@ from likewise.nn.condition import Embed
 from likewise.nn.decoding import written
 from likewise.nn.fused import surprisal
 from likewise.nn.heads import Head
-from likewise.nn.reading import Cache, Laid, Places
+from likewise.nn.reading import Cache, Laid
 from likewise.nn.runs import Runs
 from likewise.nn.speculating import SPARE
 from likewise.nn.tokens import Reading, aside, cut, documents, prefixes, reading, silence, texts
@@ -271,10 +271,13 @@ class Transformer(Family[Config]):
         Not every optimizer tells that it changed a weight, so nothing is kept while training.
         """
         if self.training or any(p.is_inference() for p in self.parameters()):
-            return Laid(self.blocks, self.norm, self.head.weight, self.silent)
+            return Laid(self.shape, self.blocks, self.norm, self.head.weight, self.silent)
         now = [(p.data_ptr(), p._version) for p in self.parameters()]
         if self._laid is None or self._laid[0] != now:
-            self._laid = now, Laid(self.blocks, self.norm, self.head.weight, self.silent)
+            self._laid = (
+                now,
+                Laid(self.shape, self.blocks, self.norm, self.head.weight, self.silent),
+            )
         return self._laid[1]
 
 
@@ -357,19 +360,16 @@ class CachedReader:
         model = self.model
         w = inputs.shape[1]
         self.cache.reach(self.cache.longest + w, model.most)
-        at = Places(self.cache, w, model.config.window)
         x = model.table(inputs)
         if model.runs is not None:
             before = None if self.heard is None else self.heard[:, SPARE:]
             x = x + model.runs(inputs, model.space.end, model.space.pad, before)
         if model.places is not None:
-            x = x + model.places(at.place)
+            lengths = self.cache.lengths.to(x.device)
+            x = x + model.places(lengths[:, None] + torch.arange(w, device=x.device))
         if self.told is not None:
             x = x + self.told
-        angles = at.angles(model.rotary)
-        for number, layer in enumerate(self.laid.layers):
-            x = layer.read(x, angles, at, number)
-        return x
+        return self.laid.read(x, self.cache, model.rotary)
 
     def _told(self, x: Tensor) -> Tensor:
         """Logits (..., tokens) of places (..., d)."""

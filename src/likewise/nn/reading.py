@@ -1,9 +1,10 @@
 """A transformer that reads few tokens at a time: its cache, and its weights laid out for that.
 
 Where few places are read at once, most of the time goes into reading the weights. On a processor
-oneDNN keeps them in an order of its own, reads them faster than as they stand, and does what
-follows a product in the same pass. Elsewhere the products are the plain ones. The layout is a
-second copy of the weights.
+with a C compiler one compiled call does a whole step, see `likewise.nn.compiled`. Without one
+oneDNN keeps the weights in an order of its own, reads them faster than as they stand, and does
+what follows a product in the same pass. Elsewhere the products are the plain ones. The layout is
+a second copy of the weights.
 
 Shapes: n rows, w places, d width, h heads of size s, g heads of keys and values.
 """
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from likewise.nn.attention import Angles, Block, Norm, Rotary, Shape, visible
+from likewise.nn.compiled import Affine, Compiled, Parts, fits
 from likewise.nn.fused import turned
 
 # what may follow a product, as oneDNN calls it, by the name of the feed-forward layer
@@ -76,20 +78,31 @@ def fast(weight: Tensor) -> bool:
     return here and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-def product(layer: nn.Module, norm: Norm | None = None, part: slice = slice(None)) -> Product:
-    """A part of a linear layer of what a norm gives out."""
-    weight, bias = cast(Tensor, layer.weight)[part], cast("Tensor | None", layer.bias)
-    return Product(*folded(weight, None if bias is None else bias[part], norm))
+def affine(layer: nn.Module, norm: Norm | None = None) -> Affine:
+    """A linear layer of what a norm without gain and bias gives out: they are folded in."""
+    return folded(cast(Tensor, layer.weight), cast("Tensor | None", layer.bias), norm)
 
 
-def folded(weight: Tensor, bias: Tensor | None, norm: Norm | None) -> tuple[Tensor, Tensor | None]:
+def folded(weight: Tensor, bias: Tensor | None, norm: Norm | None) -> Affine:
     """Weight (outputs, inputs) and bias with the gain and the bias of a norm that comes before."""
     if norm is None:
-        return weight, bias
+        return Affine(weight, bias)
     if norm.bias is not None:
         shift = weight @ norm.bias.to(weight.dtype)
         bias = shift if bias is None else bias + shift
-    return weight * norm.gain.to(weight.dtype), bias
+    return Affine(weight * norm.gain.to(weight.dtype), bias)
+
+
+def parts(block: Block) -> Parts:
+    """What a block is made of."""
+    attention, feed = block.attention, block.feed
+    return Parts(
+        inward=affine(attention.inward, block.before_attention),
+        outward=affine(attention.outward),
+        up=affine(feed.inward, block.before_feed),
+        down=affine(feed.outward),
+        gains=attention.gains(),
+    )
 
 
 class Level:
@@ -120,23 +133,22 @@ class Layer:
     """
 
     def __init__(self, block: Block) -> None:
-        attention, feed, self.shape = block.attention, block.feed, block.attention.shape
+        found, self.shape = parts(block), block.attention.shape
         self.first, self.second = Level(block.before_attention), Level(block.before_feed)
-        self.inward = product(attention.inward, block.before_attention)
-        self.outward = product(attention.outward)
-        self.gains, self.level = attention.gains(), None
-        if attention.query_norm is not None:
-            self.level = Level(attention.query_norm)
-        self.kind, hidden = feed.kind, self.shape.hidden
-        self.gate = product(feed.inward, block.before_feed, slice(hidden))
-        self.up: Product | None = None
-        if feed.kind == "swiglu":
-            self.up = product(feed.inward, block.before_feed, slice(hidden, None))
-        self.down = product(feed.outward)
+        self.inward, self.outward = Product(*found.inward), Product(*found.outward)
+        self.gains, self.level = found.gains, None
+        if block.attention.query_norm is not None:
+            self.level = Level(block.attention.query_norm)
+        weight, bias = found.up
+        halves = 2 if self.shape.feed == "swiglu" else 1
+        biases = [None] * halves if bias is None else bias.chunk(halves)
+        self.gate, *more = map(Product, weight.chunk(halves), biases)
+        self.up = more[0] if more else None
+        self.kind, self.down = self.shape.feed, Product(*found.down)
 
     def read(self, x: Tensor, angles: Angles, at: "Places", number: int) -> Tensor:
         """x (n, w, d) of new places; their keys and values go into the cache of this block."""
-        shape, (n, w, d) = self.shape, x.shape
+        shape, (n, w, _) = self.shape, x.shape
         heads = self.inward(self.first(x)).view(n, w, -1, shape.size)  # (n, w, h + 2g, s)
         both, v = heads.split([shape.heads + shape.groups, shape.groups], dim=2)
         if self.level is not None and self.gains is not None:
@@ -153,7 +165,7 @@ class Layer:
             is_causal=at.causal,
             enable_gqa=shape.heads != shape.groups,
         )
-        x = self.outward.plus(y.transpose(1, 2).reshape(n, w, d), x)  # (n, h, w, s) -> (n, w, d)
+        x = self.outward.plus(y.transpose(1, 2).reshape(n, w, -1), x)  # (n, h, w, s) -> (n, w, hs)
         level = self.second(x)
         h = self.gate.then(level, self.kind)
         if self.up is not None:
@@ -165,20 +177,44 @@ class Laid:
     """A transformer's blocks and head, laid out as they are now.
 
     Args:
+        shape: of the blocks.
         blocks: one after another.
         norm: what comes before the head.
         weight, bias: of the head, (tokens, d) and (tokens,) or None.
     """
 
     def __init__(
-        self, blocks: Iterable[nn.Module], norm: Norm, weight: Tensor, bias: Tensor | None
+        self,
+        shape: Shape,
+        blocks: Iterable[nn.Module],
+        norm: Norm,
+        weight: Tensor,
+        bias: Tensor | None,
     ) -> None:
-        self.layers = [Layer(cast(Block, block)) for block in blocks]
-        self.last, self.head = Level(norm), Product(*folded(weight, bias, norm))
+        known, head = [cast(Block, block) for block in blocks], folded(weight, bias, norm)
+        self.window, self.compiled = shape.window, None
+        if fits(weight):
+            self.compiled = Compiled(shape, [parts(block) for block in known], head)
+            return
+        self.layers = [Layer(block) for block in known]
+        self.last, self.head = Level(norm), Product(*head)
+
+    def read(self, x: Tensor, cache: "Cache", rotary: Rotary) -> Tensor:
+        """x (n, w, d) of new places -> (n, w, d) of the last block.
+
+        The keys and values of the new places go into the cache; it has room for them.
+        """
+        if self.compiled is not None:
+            return self.compiled.read(x, cache.keys, cache.values, cache.lengths, rotary)
+        at = Places(cache, x.shape[1], self.window)
+        angles = at.angles(rotary)
+        for number, layer in enumerate(self.layers):
+            x = layer.read(x, angles, at, number)
+        return x
 
     def logits(self, x: Tensor) -> Tensor:
         """(..., d) -> (..., tokens)."""
-        return self.head(self.last(x))
+        return self.head(self.last(x)) if self.compiled is None else self.compiled.logits(x)
 
 
 @dataclass

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from likewise.core.machine import cache as place
 from likewise.core.records import Records, Skipped, mapped
 from likewise.domains.images.canvas import fits
 from likewise.domains.images.options import Options
@@ -31,11 +32,6 @@ SHARE = 10  # a tenth of the disk
 UNFINISHED = (".images-", ".unfinished-images-")  # how names of files that are written begin
 STALE = 24 * 3600.0  # seconds after which a half-written file is nobody's
 _ENTRY = re.compile(r"(images-[0-9a-f]{32})\.(npy|json)")
-
-
-def place() -> Path:
-    """Where the cache is: the folder `LIKEWISE_CACHE`, or `~/.cache/likewise`."""
-    return Path(os.environ.get("LIKEWISE_CACHE") or Path("~/.cache/likewise").expanduser())
 
 
 def key(fingerprint: str, options: Options) -> str:

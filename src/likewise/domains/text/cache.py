@@ -1,6 +1,5 @@
 """Where texts and tokens too large for memory lie: files that may be deleted at any time."""
 
-import os
 import re
 import shutil
 import tempfile
@@ -9,17 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from likewise.core.machine import cache as place
+
 VERSION = 1  # of what is written: raise it when equal texts give other tokens
 LIMIT = 20 << 30  # bytes of all entries, if that is not more than
 SHARE = 10  # a tenth of the disk
 STALE = 24 * 3600.0  # seconds after which a half-written file is nobody's
 _ENTRY = re.compile(r"text-[0-9a-f]{32}\.tokens")
 _UNFINISHED = ".unfinished-text-"
-
-
-def place() -> Path:
-    """Where the cache is: the folder `LIKEWISE_CACHE`, or `~/.cache/likewise`."""
-    return Path(os.environ.get("LIKEWISE_CACHE") or Path("~/.cache/likewise").expanduser())
 
 
 def nameless() -> IO[bytes]:
