@@ -17,11 +17,11 @@ def test_texts_are_shown_as_they_are_and_held_ones_only_in_private(tmp_path):
         p.parent.name: json.loads(p.read_text())["verdict"] for p in run.glob("*/audit.json")
     }
     free = next(name for name, verdict in audits.items() if verdict == "release")
-    quoted(run, free, "To be <b>or not</b>")
+    quoted(run, free, "To be <b>or not</b>\n\nto\x00be\n")
     quoted(run, "copier", "SECRET of train")
     runs.write(run / "private" / "held-out.json", {"texts": ["HELD of test"]})
     page = report(run).read_text()
-    assert "To be &lt;b&gt;or not&lt;/b&gt;" in page
+    assert "<li>To be &lt;b&gt;or not&lt;/b&gt;\n\nto be\n</li>" in page
     assert "SECRET" not in page
     assert "HELD of test" not in page
     assert "SECRET" not in (run / "report.json").read_text()

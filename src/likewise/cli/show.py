@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from likewise.workbench.forecast import Forecast
 
 VERDICTS = {"release": "green", "hold": "red", "unknown": "yellow"}
+OPTIONAL = ("excess ↓", "bits/dim ↓", "coverage ↑", "train s")  # columns that tell something
 ARROWS = {"lower": "↓", "higher": "↑"}
 WIDE = 100
 FORECAST_COLUMNS = (
@@ -185,16 +186,15 @@ def board_table(data: Mapping[str, Any], width: int = 80) -> Table:
     table.add_column("family", no_wrap=True)
     table.add_column(f"{headline} {ARROWS.get(score.get('better', ''), '')}", justify="right")
     table.add_column("95 %", justify="right", no_wrap=True)
-    table.add_column("excess ↓", justify="right", no_wrap=True)
-    table.add_column("bits/dim ↓", justify="right", no_wrap=True)
-    if width >= WIDE:
-        table.add_column("coverage ↑", justify="right", no_wrap=True)
-        table.add_column("train s", justify="right", no_wrap=True)
+    cells = [_cells(row, headline) for row in data["rows"]]
+    optional = OPTIONAL if width >= WIDE else OPTIONAL[:2]
+    told = [i for i, _ in enumerate(optional, 3) if any(line[i] != "-" for line in cells)]
+    for place in told:
+        table.add_column(OPTIONAL[place - 3], justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    for row in data["rows"]:
-        cells = _cells(row, headline)
-        shown = cells if width >= WIDE else [*cells[:5], cells[-1]]
-        table.add_row(*shown, style=_style(row, data["best"]))
+    for row, line in zip(data["rows"], cells, strict=True):
+        kept = [*line[:3], *(line[place] for place in told), line[-1]]
+        table.add_row(*kept, style=_style(row, data["best"]))
     return table
 
 
@@ -205,12 +205,14 @@ def _cells(row: Mapping[str, Any], headline: str) -> list[str]:
     verdict = "" if row["role"] == "floor" else row["verdict"]
     colour = VERDICTS.get(verdict, "")
     nll, share = scores.get("nll", {}), scores.get("excess", {}).get("value")
+    # where bits of something else rank, those of a dimension say the same once more
+    apart = nll.get("unit") == "bits/dim" and not main.get("unit", "").startswith("bits/")
     return [
         escape(row["name"]),
         number(main.get("value")),
         "-" if low is None else f"{number(low)} – {number(high)}",
         "-" if share is None else f"{share:.1%}",
-        number(nll.get("value")) if nll.get("unit") == "bits/dim" else "-",
+        number(nll.get("value")) if apart else "-",
         number(scores.get("coverage", {}).get("value")),
         number(row["seconds"]),
         f"[{colour}]{verdict}[/]" if colour else verdict,

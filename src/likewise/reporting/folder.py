@@ -92,7 +92,7 @@ class Folder:
 
     def quotes(self, name: str) -> Plain | None:
         """Path of a JSON file that holds texts, and how many; None where there is none."""
-        found = texts(self.json(name).get("texts"))
+        found = quoted(self.json(name).get("texts"))
         return {"path": name, "count": len(found)} if found else None
 
     def families(self) -> list[str]:
@@ -152,6 +152,13 @@ def rows(value: Any) -> list[Plain]:
 def texts(value: Any) -> list[str]:
     """The items of a list as text."""
     return [text(item) for item in value] if _many(value) else []
+
+
+def quoted(value: Any) -> list[str]:
+    """The texts of a list, in their lines; what is no text is left out."""
+    items = value if _many(value) else []
+    said = (item for item in items if isinstance(item, str))
+    return ["\n".join(map(text, item.split("\n"))) for item in said]
 
 
 def number(value: Any) -> float | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from likewise.reporting import draw, words
-from likewise.reporting.folder import Plain, texts
+from likewise.reporting.folder import Plain, quoted
 from likewise.store.files import read_json
 
 LARGEST_CRISP = 512
@@ -100,7 +100,7 @@ def _source(environment: Any, name: str) -> str:
 
 def _quoted(path: Path) -> list[str]:
     """The first texts of a JSON file."""
-    return texts(read_json(path).get("texts"))[:MOST_QUOTED]
+    return quoted(read_json(path).get("texts"))[:MOST_QUOTED]
 
 
 def _embedded(path: Path) -> str:
