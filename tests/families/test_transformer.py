@@ -20,6 +20,8 @@ KINDS = {
     "grouped": {"groups": 1},
     "runs": {"runs": 4, "buckets": 64},
     "window": {"window": 5},
+    "wide heads": {"head_dim": 12, "groups": 1, "qkv_biased": True},
+    "slower": {"scaling": {"rope_type": "linear", "factor": 4}},
     "gpt2": {
         "norms": "layer",
         "feed": "gelu",

@@ -7,7 +7,7 @@ import torch
 from likewise.core.contract import Controls
 from likewise.store.model import open_model
 from likewise.workbench.exchange import adopt, export
-from tests.workbench.test_exchange import hf, inputs, theirs_of, words_of
+from tests.workbench.exchanging import hf, inputs, theirs_of, words_of
 
 __all__ = ["hf"]  # a fixture
 

@@ -6,7 +6,7 @@ Vaswani et al., "Attention is all you need", 2017, as Radford et al. made it a l
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias, final
+from typing import Any, ClassVar, TypeAlias, final
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +42,7 @@ class Config:
     depth: int = setting(4, "how many blocks", low=1, high=128)
     heads: int = setting(4, "of the queries", low=1, high=128)
     groups: int = setting(4, "heads of keys and values; fewer: GQA (2023)", low=1, high=128)
+    head_dim: int | None = setting(None, "of a head; none: width / heads", low=2, high=1024)
     hidden: int = setting(704, "of the feed-forward layers", low=8, high=32768, scale="log")
     feed: str = setting(
         "swiglu",
@@ -52,11 +53,15 @@ class Config:
     norms: str = setting("rms", "RMS (2019) or layer norm (2016)", choices=("rms", "layer"))
     epsilon: float = setting(1e-6, "of the norms", low=1e-12, high=1e-2, scale="log")
     biased: bool = setting(False, "biases of linear layers")
+    qkv_biased: bool = setting(False, "biases of queries, keys and values, as of Qwen 2 (2024)")
     places: str = setting(
         "rotary", "rotary (2021) or learned, as of GPT-2", choices=("rotary", "learned")
     )
     tied: bool = setting(False, "one matrix for embedding and head (Press and Wolf, 2017)")
     base: float = setting(10_000.0, "of the rotary angles (2021)", low=10.0, high=1e8, scale="log")
+    scaling: dict[str, Any] | None = setting(
+        None, 'of these angles, as {"rope_type": "linear" (2023) or "llama3" (2024), ...}'
+    )
     window: int | None = setting(None, "places that a place sees (2020); none: all", low=1)
     runs: int = setting(0, "longest hashed run of tokens that is embedded; 0: none", low=0, high=8)
     buckets: int = setting(8192, "rows of the table of each length of run", low=1, high=2**24)
@@ -105,11 +110,13 @@ class Transformer(Family[Config]):
             heads=config.heads,
             groups=config.groups,
             hidden=config.hidden,
+            head_dim=config.head_dim,
             feed=config.feed,
             normed=config.normed,
             norms=config.norms,
             epsilon=config.epsilon,
             biased=config.biased,
+            qkv_biased=config.qkv_biased,
             base=config.base if config.places == "rotary" else None,
             window=config.window,
             dropout=config.dropout,
@@ -127,7 +134,7 @@ class Transformer(Family[Config]):
         self.head = Head(config.width, vocabulary)
         self.register_buffer("silent", silence(self.space), persistent=False)
         self.most = self.space.length + 1 + aside(conditions)  # inputs of a row
-        self.rotary = Rotary(self.shape.size, self.most, self.shape.base)
+        self.rotary = Rotary(self.shape.size, self.most, self.shape.base, config.scaling)
         learned = config.places == "learned"
         self.places = nn.Embedding(self.most, config.width) if learned else None
         self._laid: tuple[list[tuple[int, int]], Laid] | None = None

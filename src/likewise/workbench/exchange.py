@@ -95,7 +95,7 @@ def foreign(folder: Path) -> bool:
 
 
 def adopt(folder: Path, *, context: int | None = None) -> Model:
-    """Open a Hugging Face folder of a Llama, Mistral, Qwen 3 or GPT-2 as a Model of texts.
+    """Open a Hugging Face folder of a Llama, Mistral, Qwen 2, Qwen 3 or GPT-2 as a Model of texts.
 
     Weights become float32. An absent prompt is read as the beginning of a text: the row of the
     padding token is that of the token that texts begin after.

@@ -3,8 +3,9 @@
 | architecture | places | norms | feed | besides |
 |---|---|---|---|---|
 | `LlamaForCausalLM` (Touvron et al., 2023) | rotary | rms | swiglu | |
+| `Qwen2ForCausalLM` (Yang et al., 2024) | rotary | rms | swiglu | qkv_biased, window or none |
 | `MistralForCausalLM` (Jiang et al., 2023) | rotary | rms | swiglu | window |
-| `Qwen3ForCausalLM` (Qwen team, 2025) | rotary | rms | swiglu | normed, with or without a window |
+| `Qwen3ForCausalLM` (Qwen team, 2025) | rotary | rms | swiglu | normed, window or none |
 | `GPT2LMHeadModel` (Radford et al., 2019) | learned | layer | gelu | biased, groups = heads |
 """
 
@@ -17,21 +18,25 @@ from likewise.core import registry
 from likewise.core.config import from_json
 from likewise.core.errors import StoreError, UsageError, must
 from likewise.core.space import Sequence
+from likewise.nn.attention import SCALINGS
 
-LLAMA, MISTRAL, QWEN3 = "LlamaForCausalLM", "MistralForCausalLM", "Qwen3ForCausalLM"
-GPT2 = "GPT2LMHeadModel"
-TYPES = {LLAMA: "llama", MISTRAL: "mistral", QWEN3: "qwen3", GPT2: "gpt2"}
+LLAMA, MISTRAL = "LlamaForCausalLM", "MistralForCausalLM"
+QWEN2, QWEN3, GPT2 = "Qwen2ForCausalLM", "Qwen3ForCausalLM", "GPT2LMHeadModel"
+TYPES = {LLAMA: "llama", MISTRAL: "mistral", QWEN2: "qwen2", QWEN3: "qwen3", GPT2: "gpt2"}
 MOST = 2**24  # of any size that a config.json states
 
 # settings of a config.json that the transformer has in one way only; the first is the default
+_ROTARY: dict[str, tuple[Any, ...]] = {
+    "hidden_act": ("silu",),
+    "partial_rotary_factor": (None, 1.0),
+    "quantization_config": (None,),
+}
 _ONLY: dict[str, dict[str, tuple[Any, ...]]] = {
-    "llama": {
-        "hidden_act": ("silu",),
-        "attention_bias": (False,),
-        "mlp_bias": (False,),
-        "quantization_config": (None,),
-    },
-    "gpt2": {
+    LLAMA: {**_ROTARY, "attention_bias": (False,), "mlp_bias": (False,)},
+    MISTRAL: _ROTARY,
+    QWEN2: _ROTARY,
+    QWEN3: {**_ROTARY, "attention_bias": (False,)},
+    GPT2: {
         "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
         "scale_attn_weights": (True,),
         "scale_attn_by_inverse_layer_idx": (False,),
@@ -51,28 +56,69 @@ def architecture_of(config: Any) -> str:
         >>> architecture_of(registry.get("families", "transformer").Config(normed=False))
         'LlamaForCausalLM'
     """
-    if config.runs > 1:
-        raise UsageError(_wanted("runs", 0, config.runs, "any architecture"))
-    learned = config.places == "learned"
-    kind = "GPT-2, which has learned places" if learned else "Llama, which has rotary places"
-    needs = {"norms": "rms", "feed": "swiglu", "biased": False}
-    if learned:
-        needs = {"norms": "layer", "feed": "gelu", "biased": True, "normed": False}
-        needs |= {"window": None, "groups": config.heads}
-    for setting, value in needs.items():
-        if getattr(config, setting) != value:
-            raise UsageError(_wanted(setting, value, getattr(config, setting), kind))
-    if learned:
+    found = _obstacle(config)
+    if found is not None:
+        raise UsageError(_wanted(*found))
+    if config.places == "learned":
         return GPT2
     if config.normed:
         return QWEN3
+    if config.qkv_biased:
+        return QWEN2
     return LLAMA if config.window is None else MISTRAL
+
+
+def hindrance(name: str, config: Mapping[str, Any]) -> str | None:
+    """A line to be said before a `transformer` is trained that could not be exported, else None.
+
+    Args:
+        name: of the family or chain.
+        config: its Config as plain data, as a plan has it.
+
+    Example:
+        >>> hindrance("transformer", {"runs": 5})
+        'with runs=5 it cannot be exported; --set runs=0 if it is to be'
+    """
+    if name != "transformer":
+        return None
+    found = _obstacle(from_json(registry.get("families", name).Config, dict(config)))
+    if found is None:
+        return None
+    setting, value, got, _ = found
+    wanted = f"--set {setting}={_word(value)}"
+    return f"with {setting}={_word(got)} it cannot be exported; {wanted} if it is to be"
+
+
+def _obstacle(config: Any) -> tuple[str, Any, Any, str] | None:
+    """The first setting that no architecture has, what it must be, what it is, and for which."""
+    if config.runs > 1:
+        return "runs", 0, config.runs, "any architecture"
+    learned = config.places == "learned"
+    kind = "GPT-2, which has learned places" if learned else "Llama, which has rotary places"
+    needs = {"norms": "rms", "feed": "swiglu", "biased": False}
+    if config.normed:
+        needs["qkv_biased"] = False
+    if learned:
+        needs = {"norms": "layer", "feed": "gelu", "biased": True, "normed": False}
+        needs |= {"window": None, "groups": config.heads, "head_dim": None}
+    for setting, value in needs.items():
+        if getattr(config, setting) != value:
+            return setting, value, getattr(config, setting), kind
+    return None
+
+
+def head_size(config: Any) -> int:
+    """How many numbers a head of this Config has."""
+    size: int | None = config.head_dim
+    return config.width // config.heads if size is None else size
 
 
 def config_json(architecture: str, config: Any, space: Sequence, begin: int) -> dict[str, Any]:
     """What config.json says; `begin` is the token that a document begins after."""
     sizes = _gpt2_json(config, space) if architecture == GPT2 else _llama_json(config, space)
-    if architecture == QWEN3:
+    if architecture in (LLAMA, QWEN3):
+        sizes["attention_bias"] = False
+    if architecture in (QWEN2, QWEN3):
         windowed = config.window is not None
         kind = "sliding_attention" if windowed else "full_attention"
         sizes |= {
@@ -80,7 +126,7 @@ def config_json(architecture: str, config: Any, space: Sequence, begin: int) -> 
             "max_window_layers": 0 if windowed else config.depth,
             "layer_types": [kind] * config.depth,
         }
-    if architecture in (QWEN3, MISTRAL):
+    if architecture in (MISTRAL, QWEN2, QWEN3):
         sizes["sliding_window"] = config.window
     return {
         "architectures": [architecture],
@@ -96,20 +142,21 @@ def config_json(architecture: str, config: Any, space: Sequence, begin: int) -> 
 
 
 def _llama_json(config: Any, space: Sequence) -> dict[str, Any]:
+    scaling = config.scaling or {"rope_type": "default"}
     return {
         "hidden_size": config.width,
         "num_hidden_layers": config.depth,
         "num_attention_heads": config.heads,
         "num_key_value_heads": config.groups,
-        "head_dim": config.width // config.heads,
+        "head_dim": head_size(config),
         "intermediate_size": config.hidden,
         "hidden_act": "silu",
         "max_position_embeddings": space.length + 1,
         "rms_norm_eps": config.epsilon,
         # the older name and the newer one: programs read one or the other
         "rope_theta": config.base,
-        "rope_parameters": {"rope_type": "default", "rope_theta": config.base},
-        "attention_bias": False,
+        "rope_parameters": {**scaling, "rope_theta": config.base},
+        **({} if config.scaling is None else {"rope_scaling": config.scaling}),
         "attention_dropout": 0.0,
     }
 
@@ -182,7 +229,7 @@ def _read(data: Mapping[str, Any]) -> Card:
     if architecture not in TYPES:
         known = f"one of {', '.join(TYPES)}"
         raise StoreError(must("the architecture of config.json", known, architecture))
-    for setting, allowed in _ONLY["gpt2" if architecture == GPT2 else "llama"].items():
+    for setting, allowed in _ONLY[architecture].items():
         _be(data, setting, allowed)
     settings = _gpt2(data) if architecture == GPT2 else _llama(data, architecture)
     places = _whole(data, "n_positions" if architecture == GPT2 else "max_position_embeddings")
@@ -212,26 +259,37 @@ def _read(data: Mapping[str, Any]) -> Card:
 
 def _llama(data: Mapping[str, Any], architecture: str) -> dict[str, Any]:
     width, heads = _whole(data, "hidden_size"), _whole(data, "num_attention_heads")
+    stated = data.get("head_dim") is not None or architecture == QWEN3
+    if width % heads and not stated:
+        wanted = f"a multiple of num_attention_heads ({heads})"
+        raise StoreError(must("hidden_size of config.json", wanted, width))
     size = _whole(data, "head_dim", 128 if architecture == QWEN3 else width // heads)
-    if size * heads != width:
-        wanted = f"hidden_size / num_attention_heads ({width} / {heads})"
-        raise StoreError(must("head_dim of config.json", wanted, size))
-    rope = data.get("rope_parameters") or data.get("rope_scaling") or {}
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    if kind != "default" or rope.get("partial_rotary_factor", 1.0) != 1.0:
-        wanted = "plain rotary angles (default)"
-        raise StoreError(must("rope_parameters of config.json", wanted, rope))
     return {
         "width": width,
         "depth": _whole(data, "num_hidden_layers"),
         "heads": heads,
         "groups": _whole(data, "num_key_value_heads", heads),
+        "head_dim": None if size * heads == width else size,
         "hidden": _whole(data, "intermediate_size"),
         "normed": architecture == QWEN3,
+        "qkv_biased": architecture == QWEN2,
         "epsilon": data.get("rms_norm_eps", 1e-6),
-        "base": rope.get("rope_theta", data.get("rope_theta", 10_000.0)),
+        **_angles(data),
         "window": _window(data, architecture),
     }
+
+
+def _angles(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The base of the rotary angles and how they are scaled."""
+    told = "rope_parameters" if data.get("rope_parameters") else "rope_scaling"
+    rope = dict(data.get(told) or {})
+    base = rope.pop("rope_theta", data.get("rope_theta", 10_000.0))
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    apart = [name for name, value in rope.items() if isinstance(value, dict)]
+    if apart or kind not in SCALINGS or rope.get("partial_rotary_factor", 1.0) != 1.0:
+        wanted = f"of the rope_type {' or '.join(SCALINGS)}, for whole heads of all blocks"
+        raise StoreError(must(f"{told} of config.json", wanted, rope))
+    return {"base": base, "scaling": None if kind == "default" else {**rope, "rope_type": kind}}
 
 
 def _window(data: Mapping[str, Any], architecture: str) -> int | None:
@@ -272,9 +330,14 @@ def _gpt2(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _wanted(setting: str, value: Any, got: Any, kind: str) -> str:
     """The words for a setting that an architecture does not have."""
-    word = value if isinstance(value, str) else json.dumps(value)
+    word = _word(value)
     remedy = f"Train with --set {setting}={word}."
     return must(setting, f"{word} to be exported as {kind}", got, remedy)
+
+
+def _word(value: Any) -> str:
+    """A value of a setting as `--set` takes it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _be(data: Mapping[str, Any], setting: str, allowed: tuple[Any, ...]) -> None:

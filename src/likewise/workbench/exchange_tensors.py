@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from likewise.core.errors import StoreError, UsageError, must
-from likewise.workbench.exchange_names import GPT2, Card
+from likewise.workbench.exchange_names import GPT2, Card, head_size
 
 SHOWN = 4  # names in an error
 TYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -24,6 +24,9 @@ _LLAMA_BLOCK: dict[str, tuple[str, ...]] = {
 _NORMED: dict[str, tuple[str, ...]] = {
     "attention.query_norm.gain": ("self_attn.q_norm.weight",),
     "attention.key_norm.gain": ("self_attn.k_norm.weight",),
+}
+_QKV_BIASED: dict[str, tuple[str, ...]] = {
+    "attention.inward.bias": tuple(f"self_attn.{one}_proj.bias" for one in "qkv"),
 }
 _GPT2_LAYERS = {
     "attention.inward": "attn.c_attn",
@@ -128,7 +131,9 @@ def _names(architecture: str, config: Any) -> dict[str, tuple[str, ...]]:
             "norm.bias": ("transformer.ln_f.bias",),
         }
     else:
-        blocks, block = "model.layers", _LLAMA_BLOCK | (_NORMED if config.normed else {})
+        blocks, block = "model.layers", dict(_LLAMA_BLOCK)
+        block |= _NORMED if config.normed else {}
+        block |= _QKV_BIASED if config.qkv_biased else {}
         names = {
             "table.weight": ("model.embed_tokens.weight",),
             "norm.gain": ("model.norm.weight",),
@@ -146,8 +151,8 @@ def _sizes(name: str, theirs: tuple[str, ...], config: Any) -> list[int] | None:
         return None
     if len(theirs) == 2:
         return [config.hidden, config.hidden]
-    size = config.width // config.heads
-    return [config.width, config.groups * size, config.groups * size]
+    size = head_size(config)
+    return [config.heads * size, config.groups * size, config.groups * size]
 
 
 def _is_turned(architecture: str, name: str) -> bool:
