@@ -1,10 +1,12 @@
 """A conversation of five turns with a model trained here, in the terminal's way and over HTTP.
 
-    python -m benchmarks.chat DIALOGUES [--time 10m] [--temperature 0.6] [--out FOLDER]
+    python -m benchmarks.chat DIALOGUES [--base TEXTS] [--base-time 5m] [--time 10m]
+        [--temperature 0.6] [--out FOLDER]
 
-Trains a `transformer` on a file of dialogues (once; a folder that is there is taken as it is),
-asks five lines with seed 0, then asks the same of `likewise serve` with the `openai` client, and
-prints both conversations as they came, none chosen among others.
+Trains a `transformer` on a file of dialogues (once; a folder that is there is taken as it is), or
+with `--base` first on texts, from which it goes on. Then it asks five lines with seed 0, asks the
+same of `likewise serve` with the `openai` client, and prints both conversations as they came, none
+chosen among others.
 """
 
 import argparse
@@ -67,19 +69,29 @@ def over_http(path: Path, temperature: float) -> list[str]:
         server.wait(timeout=30)
 
 
+def train(data: str, out: Path, *more: str) -> None:
+    """Train a `transformer` on data, unless it is there already."""
+    if not (out / "transformer" / "config.json").exists():
+        words = ["train", "transformer", data, *more, "--out", str(out)]
+        subprocess.run([sys.executable, "-m", "likewise.cli.main", *words], check=True)
+
+
 def main() -> None:
     """Train if need be, talk twice, print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("dialogues")
+    parser.add_argument("--base", default="")
+    parser.add_argument("--base-time", default="5m")
     parser.add_argument("--time", default="10m")
     parser.add_argument("--temperature", type=float, default=0.6)
     parser.add_argument("--out", type=Path, default=Path("runs/talk"))
     given = parser.parse_args()
-    if not (given.out / "transformer" / "config.json").exists():
-        words = ["train", "transformer", given.dialogues, "--time", given.time]
-        words += ["--load", "vocabulary=2048", "--preset", "s"]
-        command = [sys.executable, "-m", "likewise.cli.main", *words, "--out", str(given.out)]
-        subprocess.run(command, check=True)
+    made = ["--load", "tokenizer=bpe", "--load", "vocabulary=2048", "--preset", "s"]
+    if given.base:
+        base = given.out.with_name(given.out.name + "-base")
+        train(given.base, base, "--time", given.base_time, *made)
+        made = ["--from", str(base)]
+    train(given.dialogues, given.out, "--time", given.time, *made)
     model = verbs.open(given.out)
     print(f"{model.parameters:,} parameters, trained for {given.time}")
     for title, answers in (

@@ -20,6 +20,7 @@ from likewise.core.config import to_json
 from likewise.core.rng import Draws
 from likewise.core.space import Continuous
 from likewise.domains.images.options import Options
+from likewise.tasks.texts import Wishes
 from likewise.train.plan import FamilyPlan
 from likewise.workbench.data import Prepared
 from likewise.workbench.fitting import fit, preset, stage_plan
@@ -121,7 +122,7 @@ def test_python_that_is_not_run_is_python_and_calls_what_exists(text):
         if isinstance(node.func.value, ast.Name) and node.func.value.id == "lw":
             assert node.func.attr in lw.__all__
             known = {*inspect.signature(getattr(lw, node.func.attr)).parameters, "domain"}
-            known |= set(vars(Options()))
+            known |= {*vars(Options()), *Wishes.__annotations__}
             assert {word.arg for word in node.keywords} <= known
 
 

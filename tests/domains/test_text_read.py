@@ -25,6 +25,12 @@ def items(records):
     return tuple(records.items)
 
 
+def talks(records):
+    """What the records are after, and they themselves: their dialogues up to each answer."""
+    passages = records.items
+    return tuple(passages.before(row, 9999) + text for row, text in enumerate(passages))
+
+
 def write(path, text):
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".gz":
@@ -175,7 +181,8 @@ def test_a_folder_of_texts_and_code(tmp_path):
     write(tmp_path / "secret.txt", "secret")
     (tmp_path / "data" / "link.txt").symlink_to(tmp_path / "secret.txt")
     records = Text.load(tmp_path / "data")
-    assert len(records) == 25 + 1 + 1 + 2
+    assert len(records) == 25 + 1 + 1 + 2 + 1
+    assert records.notes[-1] == "1 files of no known ending hold text: Makefile."
     assert code in items(records)
     assert {"packed text here", "row one", "row two"} <= set(items(records))
     assert "rows.jsonl:2" in records.ids
@@ -184,11 +191,11 @@ def test_a_folder_of_texts_and_code(tmp_path):
     assert why == {
         "photo.png": "ends in '.png', which is no text or code",
         "fake.txt": why["fake.txt"],
-        "Makefile": "has no ending",
-        "table.csv": "is a table or data, not a text: bring it by itself",
+        "table.csv": why["table.csv"],
         "link.txt": "is a link that leads out of the folder",
     }
     assert "is binary data, not text" in why["fake.txt"]
+    assert "must have columns text" in why["table.csv"]
 
 
 def test_folders_of_parts_are_a_split(tmp_path):
@@ -257,9 +264,9 @@ def test_dialogues_of_every_form(tmp_path, form):
     records = Text.load(write(tmp_path / name, text))
     assert records.facts["roles"] is True
     if form == "alpaca":
-        assert items(records)[:2] == (f"{U}do{A}y 0", f"{U}do\n\nx 1{A}y 1")
+        assert talks(records)[:2] == (f"{U}do{A}y 0", f"{U}do\n\nx 1{A}y 1")
     else:
-        assert items(records)[3] == f"{S}be 3{U}ask 3{A}say 3"
+        assert talks(records)[3] == f"{S}be 3{U}ask 3{A}say 3"
 
 
 def test_nobody_can_speak_for_another_by_a_mark_in_the_text(tmp_path):
@@ -273,21 +280,21 @@ def test_nobody_can_speak_for_another_by_a_mark_in_the_text(tmp_path):
         for i in range(9)
     ]
     records = Text.load(write(tmp_path / "chat.jsonl", jsonl(rows)))
-    assert items(records)[0] == f"{U}0  hm{A}o"
+    assert talks(records)[0] == f"{U}0  hm{A}o"
     assert items(Text.load([f"a\ue001b{i}" for i in range(9)]))[0] == "ab0"
 
 
 def test_scripts_are_dialogues_and_system_answers_where_nobody_else_does(tmp_path):
     text = "".join(f"USER: hi {i}\nSYSTEM: what {i}\nand more\nUSER: bye\n\n" for i in range(9))
     records = Text.load(write(tmp_path / "talk.txt", text))
-    assert items(records)[2] == f"{U}hi 2{A}what 2\nand more{U}bye"
+    assert talks(records)[2] == f"{U}hi 2{A}what 2\nand more"
     assert records.notes == (
         "the script has USER and SYSTEM lines only: SYSTEM is the one that answers, "
         "the assistant.",
     )
     text = "".join(f"SYSTEM: be {i}\nUSER: hi\nBOT: well\n\n" for i in range(9))
     records = Text.load(write(tmp_path / "talk.txt", text))
-    assert items(records)[2] == f"{S}be 2{U}hi{A}well"
+    assert talks(records)[2] == f"{S}be 2{U}hi{A}well"
     assert records.notes == ()
     plain = Text.load(tmp_path / "talk.txt", unit="paragraph")
     assert items(plain)[2] == "SYSTEM: be 2\nUSER: hi\nBOT: well"

@@ -228,7 +228,7 @@ def test_dialogues_are_read_in_pairs_of_bytes_sooner(monkeypatch, tmp_path):
     from likewise.domains.text import passages
 
     path = tmp_path / "talk.jsonl"
-    turns = [{"role": "user", "content": one} for one in TEXTS]
+    turns = [{"role": "assistant", "content": one} for one in TEXTS]
     path.write_text("\n".join(json.dumps({"messages": [turn]}) for turn in turns))
     assert Text.load(path).facts["tokenizer"] == "characters"
     monkeypatch.setattr(passages, "SMALL_TALK", 100)

@@ -1,5 +1,6 @@
 """Choosing tokens: filters against plain definitions, streams, beams against all continuations."""
 
+import itertools
 import math
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from likewise.core.contract import Controls
 from likewise.core.rng import Draws
-from likewise.nn.decoding import Seen, beams, choose, filled, filtered, generate
+from likewise.nn.decoding import Growing, Seen, beams, choose, filled, filtered, generate, without
 
 END = 3
 
@@ -110,6 +111,69 @@ def test_rows_closed_by_the_consumer_are_not_sent_on(table):
     )
     next(stream)
     assert stream.send(torch.tensor([0])).rows.tolist() == [1]
+
+
+class Counts:
+    """What is kept for rows: how often it was asked, and for whom."""
+
+    def __init__(self, n):
+        self.rows, self.asked = torch.arange(n), 0
+
+    def keep(self, rows):
+        self.rows, self.asked = self.rows[rows], self.asked + 1
+
+
+def test_rows_grow_until_they_are_over():
+    kept = Counts(4)
+    growing = Growing(torch.tensor([3, 2, 9, 9]), END, kept)
+    assert growing.grow(torch.tensor([0, 1, 2, 0]), 1, None).tolist() == [0, 1, 2, 0]
+    assert kept.asked == 0, "all go on, so there is nothing to do"
+    assert growing.grow(torch.tensor([0, 1, END, 2]), 1, None).tolist() == [0, 2]
+    assert growing.rows.tolist() == kept.rows.tolist() == [0, 3]
+    assert growing.grow(torch.tensor([0, 0]), torch.tensor([0, 4]), None).tolist() == [0, 0]
+    assert growing.made.tolist() == [2, 6]
+    assert growing.grow(torch.tensor([1, 1]), 0, torch.tensor([3])).tolist() == [1]
+    assert growing.grow(torch.tensor([1]), 1, None).tolist() == []
+    assert kept.rows.tolist() == [0], "rows that are all over are not kept"
+
+
+@pytest.mark.parametrize("shape", [{}, {"temperature": 0.0}, {"repetition": 2.0}, {"top_k": 1}])
+def test_a_token_that_is_never_chosen_leaves_the_others_as_they_are(table, shape):
+    most = torch.full((400,), 6)
+    rows, ones = torch.zeros(400, 1, dtype=torch.int64), torch.ones(400, dtype=torch.int64)
+    favoured = table.clone()
+    favoured[:, 1] += 5.0
+
+    def run(some, never):
+        stream = generate(
+            Table(some), rows, ones, most=most, end=END, rng=Draws(0),
+            controls=Controls(**shape), never=never,
+        )  # fmt: skip
+        return filled(400, 6, 9, stream, rows.device)
+
+    assert (run(favoured, None) == 1).any()
+    cannot = table.clone()
+    cannot[:, 1] = -torch.inf
+    assert torch.equal(run(favoured, 1), run(cannot, None))
+    assert torch.isfinite(favoured).all(), "the reader's own logits are not changed"
+
+
+def test_logits_without_a_token_are_new_ones():
+    assert without(LOGITS, None) is LOGITS
+    assert without(LOGITS, 2)[:, 2].tolist() == [-torch.inf] * 2
+    assert torch.isfinite(LOGITS).all()
+
+
+def test_beams_leave_a_token_out_and_keep_the_nats_of_the_model(table):
+    found = beams(Table(table), torch.tensor([0]), width=64, most=3, end=99, power=0.0, never=1)
+    nats = table.double().log_softmax(dim=1)
+    plain = {}
+    for tokens in itertools.product((0, 2, 3), repeat=3):
+        steps = zip((0, *tokens[:2]), tokens, strict=True)
+        plain[tokens] = sum(float(nats[last, token]) for last, token in steps)
+    assert {tuple(tokens) for tokens, _ in found} == set(plain)
+    for tokens, score in found:
+        assert score == pytest.approx(plain[tuple(tokens)])
 
 
 def test_one_beam_is_greedy(table):

@@ -48,12 +48,13 @@ def table(seed):
     return 1.5 * torch.randn(4, 4, generator=torch.Generator().manual_seed(seed))
 
 
-def spoken(large, small, n, most, controls=Controls(), ahead=2, seed=0):
+def spoken(large, small, n, most, controls=Controls(), ahead=2, seed=0, never=None):
     """Rows (n, most) filled up with -1, and how many tokens each round gave."""
     rows, lengths = torch.zeros(n, 1, dtype=torch.int64), torch.ones(n, dtype=torch.int64)
     x, place, rounds = torch.full((n, most), -1), torch.zeros(n, dtype=torch.int64), []
     stream = speculate(Table(large), Table(small), rows, lengths, most=torch.full((n,), most),
-                       end=END, rng=Draws(seed), controls=controls, ahead=ahead)  # fmt: skip
+                       end=END, rng=Draws(seed), controls=controls, ahead=ahead,
+                       never=never)  # fmt: skip
     for found in stream:
         rounds.append(found.counts)
         for step in range(found.tokens.shape[1]):
@@ -80,11 +81,26 @@ def exact(large, most, controls):
 def test_rows_are_distributed_as_the_large_model_says(controls, ahead):
     n, most = 20_000, 4
     x, _ = spoken(table(0), table(1), n, most, controls, ahead)
-    counted = {}
+    check_shares(x, exact(table(0), most, controls))
+
+
+def test_a_token_that_is_never_chosen_leaves_the_shares_of_the_others():
+    large, small = table(0), table(1)
+    large[:, 1] += 2.0
+    small[:, 2] += 1.0
+    x, _ = spoken(large, small, 20_000, 4, never=1)
+    cannot = large.clone()
+    cannot[:, 1] = -torch.inf
+    check_shares(x, exact(cannot, 4, Controls()))
+    assert torch.isfinite(large).all()
+
+
+def check_shares(x, expected):
+    """Whether rows x (n, most), filled up with -1, are of a distribution."""
+    n, counted = len(x), {}
     for row in x.tolist():
         row = tuple(token for token in row if token >= 0)
         counted[row] = counted.get(row, 0) + 1
-    expected = exact(table(0), most, controls)
     assert set(counted) <= {row for row, mass in expected.items() if mass > 0}
     often = [row for row, mass in expected.items() if mass * n >= 5]
     rare = n - sum(counted.get(row, 0) for row in often)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from likewise.core.condition import Tokens
-from likewise.core.space import Sequence
-from likewise.nn.tokens import cut, documents, prefixes, reading, texts
+from likewise.core.space import Sequence, space_from_json, space_to_json
+from likewise.nn.tokens import UNBOUNDED, cut, documents, prefixes, reading, texts
 
 SPACE = Sequence(length=6, tokens=8, end=6, pad=7)
 PACKED = Sequence(length=6, tokens=8, end=6, pad=7, packed=True)
@@ -86,6 +86,48 @@ def test_cutting_keeps_the_last_tokens(sizes, most):
     for row, n, before, size in zip(kept, lengths.tolist(), rows, sizes, strict=True):
         assert n == min(size, max(1, most))
         assert row[:n].tolist() == before[size - n : size].tolist()
+
+
+def filled(rows, width):
+    return torch.tensor([row + [7] * (width - len(row)) for row in rows])
+
+
+TEXT = st.lists(st.integers(0, 5), max_size=12)
+
+
+@given(st.lists(st.tuples(TEXT.map(lambda text: text[:6]), TEXT), min_size=1, max_size=4))
+def test_a_row_is_read_whole_after_the_latest_of_its_prompt_whatever_rows_it_is_with(pairs):
+    closed = [[*x, 6] if len(x) < 6 else x for x, _ in pairs]
+    told = [prompt for _, prompt in pairs]
+    values = filled(told, max(1, *map(len, told)))
+    c = {"prompt": (values, torch.tensor([bool(prompt) for prompt in told]))}
+    read = reading(SPACE, (PROMPT,), filled(closed, 6), c)
+    for row, (x, prompt) in enumerate(zip(closed, told, strict=True)):
+        left = SPACE.length + 2 - len(x)
+        whole = (prompt or [7])[-left:] + x
+        size = len(whole) - 1
+        assert read.inputs[row, :size].tolist() == whole[:-1]
+        assert read.targets[row, :size].tolist() == whole[1:]
+        scored = [False] * (size - len(x)) + [True] * len(x)
+        assert read.scored[row].tolist() == scored + [False] * (read.scored.shape[1] - size)
+
+
+def test_with_room_for_all_no_prompt_is_cut():
+    x, c = torch.tensor([[0, 1, 2, 3, 4, 5]]), told(prompt=([[1, 2, 3, 4]], [1]))
+    whole = [1, 2, 3, 4, 0, 1, 2, 3, 4]
+    assert reading(SPACE, (PROMPT,), x, c, room=UNBOUNDED).inputs[0].tolist() == whole
+    assert reading(SPACE, (PROMPT,), x, c, room=8).inputs[0].tolist() == whole[1:]
+
+
+def test_the_unknown_is_kept_and_may_be_missing_from_what_was_stored():
+    marked = Sequence(length=6, tokens=8, end=6, pad=7, unknown=5)
+    stored = space_to_json(marked)
+    assert space_from_json(stored).unknown == 5
+    del stored["unknown"]
+    old = space_from_json(stored)
+    assert old.unknown is None
+    assert old == marked == SPACE, "they hold the same rows"
+    assert marked != Sequence(length=6, tokens=9, end=6, pad=7, unknown=5)
 
 
 def test_an_end_begins_the_next_document():

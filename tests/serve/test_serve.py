@@ -64,7 +64,14 @@ def test_a_completion_is_the_model_s_own_sample(ask):
 
 
 @pytest.mark.parametrize(
-    "extra", [{}, {"temperature": 0}, {"top_p": 0.7}, {"extra_body": {"top_k": 4, "min_p": 0.1}}]
+    "extra",
+    [
+        {},
+        {"temperature": 0},
+        {"top_p": 0.7},
+        {"extra_body": {"top_k": 4, "min_p": 0.1}},
+        {"extra_body": {"repetition_penalty": 1.5}},
+    ],
 )
 def test_streamed_text_is_unstreamed_text(ask, extra):
     body = {**BODY, "n": 2, "logprobs": 2, **extra}
@@ -78,12 +85,22 @@ def test_streamed_text_is_unstreamed_text(ask, extra):
     assert sum(nats) == pytest.approx(sum(told), abs=1e-3)
 
 
-def test_options_say_how_tokens_are_drawn(ask):
-    (wanted,) = complete(
-        MODEL, ["ab"], most=24, seed=7, controls=Controls(top_k=3, top_p=0.9, temperature=1.5)
-    )
-    found = ask.completions.create(**BODY, top_p=0.9, temperature=1.5, extra_body={"top_k": 3})
+@pytest.mark.parametrize(
+    "controls",
+    [
+        {"top_p": 0.9, "temperature": 1.5, "top_k": 3},
+        {"min_p": 0.2},
+        {"repetition": 3.0},
+        {"repetition": 0.5, "temperature": 0.0},
+    ],
+)
+def test_options_say_how_tokens_are_drawn(ask, controls):
+    (wanted,) = complete(MODEL, ["ab"], most=24, seed=7, controls=Controls(**controls))
+    names = {"repetition": "repetition_penalty"}
+    extra = {names.get(name, name): value for name, value in controls.items()}
+    found = ask.completions.create(**BODY, extra_body=extra)
     assert found.choices[0].text == wanted.text
+    assert found.choices[0].text != ask.completions.create(**BODY).choices[0].text
 
 
 def test_equal_seeds_give_equal_texts_alone_and_among_others(ask, server):
@@ -230,9 +247,27 @@ def test_a_streamed_chat_gives_its_role_first(ask):
     assert (ends, usage) == ({0: "length", 1: "length"}, None)
 
 
-def test_a_full_context_ends_the_text(ask):
+def test_a_text_goes_on_beyond_the_context(ask):
     found = ask.completions.create(**{**BODY, "prompt": "x" * 90, "max_tokens": 24})
-    assert (found.usage.completion_tokens, found.choices[0].finish_reason) == (7, "length")
+    (wanted,) = complete(MODEL, ["x" * 90], most=24, seed=7)
+    assert found.choices[0].text == wanted.text
+    assert (found.usage.completion_tokens, found.choices[0].finish_reason) == (24, "length")
+
+
+def test_an_answer_of_no_stated_length_ends_with_the_context(ask):
+    messages = [{"role": "user", "content": "x" * 80}]  # and the end, and both roles
+    found = ask.chat.completions.create(model="standin", messages=messages, seed=1)
+    assert (found.usage.prompt_tokens, found.usage.total_tokens) == (83, 97)
+    assert found.choices[0].finish_reason == "length"
+
+
+def test_a_server_may_write_texts_longer_than_the_context():
+    model = standin(length=20)
+    with running(model, most_tokens=70) as (_, port), client(port) as ask:
+        found = ask.completions.create(**{**BODY, "max_tokens": 70})
+        with pytest.raises(openai.BadRequestError, match="from 1 to 70; got 71"):
+            ask.completions.create(**{**BODY, "max_tokens": 71})
+    assert found.choices[0].text == complete(model, ["ab"], most=70, seed=7)[0].text
 
 
 def test_fields_that_change_nothing_are_let_pass(ask):

@@ -33,6 +33,27 @@ def test_greedy_texts_are_those_without_a_draft(pair):
         assert one.log_probs == pytest.approx(other.log_probs, abs=1e-4)
 
 
+@pytest.mark.parametrize(("context", "drafts"), [(48, 9), (48, 1), (20, 48), (15, 11)])
+def test_a_text_is_as_long_as_without_a_draft_whatever_the_contexts(context, drafts):
+    large, small = standin(length=context), standin(length=drafts, depth=1)
+    prompts, asked = ["one", "another one", "x"], {"most": 70, "controls": GREEDY}
+    plain, told = (complete(large, prompts, **asked, draft=one) for one in (None, small))
+    assert [one.tokens for one in told] == [one.tokens for one in plain]
+    assert {len(one.tokens) for one in told} == {70}
+    short = complete(large, prompts, controls=GREEDY, draft=small)
+    assert [len(one.tokens) for one in short] == [context + 1 - len(p) for p in prompts]
+
+
+def test_a_prompt_may_be_longer_than_the_context_of_the_draft(pair):
+    large, _ = pair
+    small = standin(length=6, depth=1)
+    plain, told = (
+        complete(large, ["a prompt of 24 letters.."], most=12, controls=GREEDY, draft=one)
+        for one in (None, small)
+    )
+    assert told[0].tokens == plain[0].tokens
+
+
 def test_texts_have_the_distribution_of_the_model(pair):
     large, small = pair
     cold = Controls(temperature=0.5, top_k=3)

@@ -36,13 +36,13 @@ def together(requests, model=MODEL, **more):
 
 
 def naive(request, model=MODEL):
-    """Greedy tokens without a cache: the whole row is read anew for each."""
-    known, made = list(request.tokens), []
-    while len(made) < request.most and len(known) < model.family.space.length + 1:
+    """Greedy tokens without a cache: the whole window is read anew for each."""
+    known, made, room = list(request.tokens), [], model.family.space.length + 1
+    while len(made) < request.most and END not in made:
         made.append(int(model.family.logits(torch.tensor([known]))[0, -1].argmax()))
         known.append(made[-1])
-        if made[-1] == END:
-            break
+        if len(known) == room:
+            known = known[-(room // 2) :]
     return tuple(made)
 
 
@@ -51,6 +51,19 @@ def test_greedy_tokens_are_those_of_a_loop_without_a_cache():
     found = together(requests, slots=3)
     assert [one.tokens for one in found] == [naive(request) for request in requests]
     assert [one.finish for one in found] == ["length"] * 4
+
+
+@pytest.mark.parametrize(
+    "config", [{}, {"runs": 3}, {"window": 5}, {"places": "learned"}], ids=lambda c: "".join(c)
+)
+def test_a_text_goes_on_beyond_the_context(config):
+    """By the stated rule: of a full context the latest half is read anew."""
+    model = standin(length=15, **config)
+    requests = [ask(b"ab", most=70), ask(b"a longer one", most=40), ask([END], most=33)]
+    found = together(requests, model, slots=2)
+    assert [one.tokens for one in found] == [naive(request, model) for request in requests]
+    assert [len(one.tokens) for one in found] == [70, 40, 33]
+    assert {one.finish for one in found} == {"length"}
 
 
 @pytest.mark.parametrize("config", [{"runs": 3}, {"window": 5}, {"places": "learned"}])
@@ -152,11 +165,10 @@ def test_what_stands_before_an_end_is_not_known_after_it():
     assert alone(ask([END, *b"ab"])).tokens != alone(ask(b"ab")).tokens
 
 
-def test_a_full_context_is_the_end():
+def test_a_full_context_is_the_end_where_no_number_is_asked_for():
     found = alone(ask(b"ab", most=None))
     assert (len(found.tokens), found.finish) == (47, "length")
     assert len(alone(ask(b"x" * 48, most=None)).tokens) == 1
-    assert len(together([ask(b"ab", most=None)], room=10)[0].tokens) == 8
 
 
 def test_cancelling_frees_the_slot_and_disturbs_nobody():
@@ -195,7 +207,9 @@ def test_clearing_forgets_everything():
         (ask(b"a" * 49), "got 49. Leave out its beginning"),
         (ask([3, SIZE]), f"tokens of a prompt must be from 0 to {SIZE - 1}; got {SIZE}"),
         (ask([-1]), "got -1"),
-        (ask(b"a", most=0), "the most new tokens must be 1 or more; got 0"),
+        (ask(b"a", most=0), "the most new tokens must be from 1 to 1048576; got 0"),
+        (ask(b"a", most=2**21), "the most new tokens must be from 1 to 1048576; got 2097152"),
+        (ask(b"a", stop="END"), "stop strings must be a list of texts; got 'END'"),
         (ask(b"a", stop=("",)), "stop strings must be of 1 character or more"),
         (ask(b"a", top=SIZE), f"must be from 0 to {SIZE - 1}"),
         (ask(b"a", controls=Controls(guidance=2.0)), "transformer does not honour guidance"),
@@ -216,9 +230,8 @@ def test_a_model_of_something_else_is_refused():
     other.domain = Pictures()
     with pytest.raises(UsageError, match="a model of images, and this needs a model of texts"):
         Engine(other)
-    for wrong, words in (({"slots": 0}, "slots must be 1"), ({"room": 1}, "room must be 2")):
-        with pytest.raises(UsageError, match=words):
-            Engine(MODEL, **wrong)
+    with pytest.raises(UsageError, match="slots must be 1"):
+        Engine(MODEL, slots=0)
 
 
 def test_padding_is_never_made():

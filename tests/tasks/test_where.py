@@ -35,11 +35,22 @@ def test_a_label_changes_the_text_as_it_does_that_of_a_sample(model):
     told = {}
     for label in ("a", "b"):
         wish = {"label": label}
-        one, other = complete(model, ["te", "of"], most=200, seed=3, where=wish)
+        one, other = complete(model, ["te", "of"], seed=3, where=wish)
         drawn = model.sample(2, {**wish, "prompt": ["te", "of"]}, seed=3)
         assert [one.text, other.text] == list(drawn.items)
         told[label] = one.text
     assert told["a"] != told["b"]
+
+
+def test_a_label_is_known_beyond_the_context(model):
+    size = model.family.space.length
+    told = []
+    for label in ("a", "b"):
+        (one,) = complete(model, ["te"], most=5 * size, controls=GREEDY, where={"label": label})
+        (first,) = complete(model, ["te"], controls=GREEDY, where={"label": label})
+        assert one.text.startswith(first.text)
+        told.append(one.text)
+    assert told[0] != told[1]
 
 
 def test_labels_of_one_batch_are_kept_apart(model):
@@ -90,5 +101,18 @@ def test_characters_without_a_token_are_read_and_never_written(model):
     try:
         (one,) = complete(model, ["te"], most=30)
         assert barred not in one.tokens
+    finally:
+        model.family.silent[barred] = -torch.inf
+
+
+def test_a_search_goes_by_a_label_and_never_writes_the_unknown(model):
+    (barred,) = unknown(model.domain)
+    model.family.silent[barred] = 100.0
+    try:
+        one, other = (
+            complete(model, ["te"], most=20, beams=3, where={"label": label})[0] for label in "ab"
+        )
+        assert one.text != other.text
+        assert barred not in (*one.tokens, *other.tokens)
     finally:
         model.family.silent[barred] = -torch.inf

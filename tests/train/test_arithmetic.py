@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from torch import nn
 
 from likewise.core.errors import UsageError
 from likewise.core.rng import Draws
-from likewise.core.space import Continuous
+from likewise.core.space import Continuous, Sequence
+from likewise.families.transformer import Transformer
 from likewise.families.vae import VAE
 from likewise.train.arithmetic import Arithmetic
 from likewise.train.job import Checked, Job
@@ -110,6 +112,52 @@ def test_networks_are_compiled_for_training_alone(monkeypatch):
     family.sample(2, rng=Draws(0))
     assert calls["compiled"] == before
     assert torch.equal(weights(family), weights(train(steps=4)))
+
+
+@pytest.fixture
+def compiled(monkeypatch):
+    """The networks that are compiled, which work on as they did."""
+    found = []
+
+    def note(forward):
+        found.append(forward.__self__)
+        return lambda *args, **kwargs: forward(*args, **kwargs)
+
+    monkeypatch.setattr(torch, "compile", note)
+    monkeypatch.setattr(torch.compiler, "set_stance", lambda _: torch.no_grad())
+    return found
+
+
+def spell(words, steps=4):
+    """A transformer after a short training on texts."""
+    torch.manual_seed(0)
+    space = Sequence(length=8, tokens=6, end=4, pad=5)
+    family = Transformer(Transformer.preset("xs", space, ()), space)
+    x = Draws(1).integers(4, 32, 8)
+    job = Job(name="transformer", steps=steps, batch=8, arithmetic=words)
+    Trainer(family, ToySource(x, {}, space, ()), job).run()
+    return family
+
+
+def test_the_blocks_of_a_list_are_compiled_and_as_they_were_afterwards(compiled):
+    family = spell("float32, compiled")
+    assert set(family.blocks) <= set(compiled)
+    assert family.blocks not in compiled, "nobody calls a list"
+    assert len(set(compiled)) == len(compiled)
+    assert not any("forward" in vars(net) for net in family.modules())
+    assert torch.equal(weights(family), weights(spell("float32")))
+
+
+def test_a_network_that_stands_twice_is_compiled_once(compiled):
+    one, other, last = (nn.Linear(2, 2) for _ in range(3))
+    whole = nn.Module()
+    whole.first, whole.some = one, nn.ModuleList([one, nn.ModuleList([other, one])])
+    whole.named = nn.ModuleDict({"other": other, "last": last})
+    whole.read = nn.Sequential(nn.GRU(2, 2))  # a kernel of its own
+    Arithmetic(compiled=True).begin(whole)
+    assert compiled == [one, other, last]
+    Arithmetic(compiled=True).end(whole)
+    assert not any("forward" in vars(net) for net in whole.modules())
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import torch
 
 import likewise as lw
 from likewise.cli.texts import chat_job, complete_job
+from likewise.core.contract import Controls
 from likewise.core.errors import DataError, UsageError
 from likewise.store.files import read_json
 from likewise.workbench.data import Prepared, load
@@ -103,7 +104,7 @@ def test_a_conversation_goes_line_by_line_until_an_empty_one(talker, monkeypatch
 
 
 def controls():
-    return {"temperature": 1.0, "top_k": None, "top_p": 1.0, "min_p": 0.0, "repetition": 1.0}
+    return Controls(temperature=0.9)
 
 
 def test_complete_says_the_prompt_and_goes_on(saved, capsys):
@@ -167,7 +168,7 @@ def test_a_refused_line_does_not_end_a_chat(monkeypatch, capsys, tmp_path):
     path.write_text("\n".join(map(json.dumps, rows)))
     model = lw.fit(path, "transformer", steps=2, settings=SMALL).save(tmp_path / "talk")
     monkeypatch.setattr(sys, "stdin", io.StringIO("Ж?\nhi\n\n"))
-    chat_job(model, None, device="cpu", system=None, most=5, controls={}, seed=0)
+    chat_job(model, None, device="cpu", system=None, most=5, controls=controls(), seed=0)
     said = capsys.readouterr().out
     assert "error" in said
     assert "'Ж'" in said

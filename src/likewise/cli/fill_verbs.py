@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from likewise.cli.text_verbs import Beams, TextModel
 from likewise.cli.words import (
     Device,
     Family,
@@ -17,11 +18,12 @@ from likewise.cli.words import (
     TopP,
     app,
 )
+from likewise.core.controls import Controls
 
 
 @app.command()
 def infill(
-    model: Annotated[Path, typer.Argument(help="A run folder or a saved model of texts.")],
+    model: TextModel,
     text: Annotated[str, typer.Argument(help="With gaps such as [[5]]; - for the input.")],
     family: Family = None,
     seed: Seed = 0,
@@ -50,9 +52,7 @@ def translate(
         list[str], typer.Argument(help="What to translate; - for the lines of the input.")
     ],
     family: Family = None,
-    beams: Annotated[
-        int, typer.Option(help="Of a search for the likeliest text; 1 draws one.")
-    ] = 4,
+    beams: Beams = 4,
     temperature: Temperature = 1.0,
     top_k: TopK = None,
     top_p: TopP = 1.0,
@@ -66,7 +66,6 @@ def translate(
     Examples: `likewise translate runs/dates-… "3 May 2021"` ·
     `likewise translate runs/dates-… - < dates.txt`
     """
-    from likewise.core.contract import Controls
     from likewise.tasks.translating import translate as translated
     from likewise.workbench import verbs
     from likewise.workbench.runs import device_of

@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from likewise.cli.show import Terminal, board_table, number, results, say_json, scores_table
 from likewise.core.errors import UsageError
+from likewise.store.files import read_json
 from likewise.workbench import verbs
 from likewise.workbench.board import Leaderboard
 from likewise.workbench.repeat import audit_run, evaluate_files, evaluate_run, train_run
@@ -54,8 +55,14 @@ def train_job(
         return
     results().print(
         f"[bold]{escape(family)}[/] trained in {number(facts['seconds'])} s, "
-        f"{facts['steps']} steps. Next: [bold]likewise sample {escape(str(path))} -n 64[/]"
+        f"{facts['steps']} steps. Next: [bold]{escape(_next(path, family))}[/]"
     )
+
+
+def _next(path: Path, family: str) -> str:
+    """What to do with a model that is trained: to talk, if it was trained on dialogues."""
+    state = read_json(path / family / "codec.json")["state"]
+    return f"likewise chat {path}" if state.get("roles") else f"likewise sample {path} -n 64"
 
 
 def sample_job(

@@ -8,6 +8,7 @@ import typer
 from likewise.cli.words import (
     Device,
     Family,
+    Json,
     MinP,
     Repetition,
     Seed,
@@ -18,11 +19,15 @@ from likewise.cli.words import (
     app,
     pairs,
 )
+from likewise.core.controls import Controls
+
+TextModel = Annotated[Path, typer.Argument(help="A run folder or a saved model of texts.")]
+Beams = Annotated[int, typer.Option(help="Of a search for the likeliest text; 1 draws one.")]
 
 
 @app.command()
 def complete(
-    model: Annotated[Path, typer.Argument(help="A run folder or a saved model of texts.")],
+    model: TextModel,
     prompt: Annotated[str, typer.Argument(help="What the text begins with; - for the input.")],
     family: Family = None,
     most: Annotated[int, typer.Option(help="New tokens at most.")] = 200,
@@ -46,34 +51,37 @@ def complete(
         str | None,
         typer.Option(help="A smaller family of the run, or a model, that guesses ahead."),
     ] = None,
+    beams: Beams = 1,
     where: Where = None,
     seed: Seed = 0,
     device: Device = "auto",
+    logprobs: Annotated[
+        bool, typer.Option("--logprobs", help="Show each token with its log-probability.")
+    ] = False,
+    json: Json = False,
 ) -> None:
-    """Continue a text, as it is written.
+    """Continue a text, as it is written; beyond the context by a sliding window.
 
     Example: `likewise complete runs/plays-… "ROMEO:" --temperature 0.8`
     """
     from likewise.cli.texts import complete_job
 
-    controls = {
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "min_p": min_p,
-        "repetition": repetition,
-    }
     complete_job(
         model,
         prompt,
         family,
         device=device,
-        most=most,
-        controls=controls,
-        stop=stop or [],
-        seed=seed,
         forms={"--regex": regex, "--json-schema": json_schema, "--grammar": grammar},
         draft=draft,
+        beams=beams,
+        logprobs=logprobs,
+        as_json=json,
+        most=most,
+        controls=Controls(
+            temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition=repetition
+        ),
+        stop=stop or [],
+        seed=seed,
         where=pairs("--where", where),
     )
 
@@ -100,19 +108,15 @@ def chat(
     """
     from likewise.cli.texts import chat_job
 
-    controls = {
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "min_p": min_p,
-        "repetition": repetition,
-    }
+    controls = Controls(
+        temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition=repetition
+    )
     chat_job(model, family, device=device, system=system, most=most, controls=controls, seed=seed)
 
 
 @app.command()
 def serve(
-    model: Annotated[Path, typer.Argument(help="A run folder or a saved model of texts.")],
+    model: TextModel,
     family: Family = None,
     host: Annotated[str, typer.Option(help="Who may connect; this machine alone.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Of the address.")] = 8000,

@@ -1,18 +1,20 @@
 """The verbs of texts: complete, chat, serve, export."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from rich.markup import escape
 
-from likewise.cli.show import notices, results
+from likewise.cli.show import notices, results, say_json
 from likewise.core.contract import Controls
 from likewise.core.errors import UsageError, must
 from likewise.store.model import Model
+from likewise.tasks.codec import codec_of, word_of
 from likewise.tasks.forms import Form, Kind
-from likewise.tasks.texts import Conversation, stream
+from likewise.tasks.texts import Completion, Conversation, Wishes, complete, stream
 from likewise.workbench import verbs
 from likewise.workbench.runs import device_of
 
@@ -26,34 +28,57 @@ def complete_job(
     family: str | None,
     *,
     device: str,
-    most: int,
-    controls: Mapping[str, Any],
-    stop: Sequence[str],
-    seed: int,
     forms: Mapping[str, str | Path | None] | None = None,
     draft: str | None = None,
-    where: Mapping[str, Any] | None = None,
+    beams: int = 1,
+    logprobs: bool = False,
+    as_json: bool = False,
+    **wishes: Unpack[Wishes],
 ) -> None:
     """`likewise complete`."""
-    form = form_of(forms or {})
-    model = verbs.open(path, family, device=device_of(device))
+    wishes["form"] = form_of(forms or {})
+    place = device_of(device)
+    model = verbs.open(path, family, device=place)
+    drafts = None if draft is None else draft_of(path, draft, place)
     text = sys.stdin.read() if prompt == "-" else prompt
-    pieces = stream(
-        model,
-        text,
-        most=most,
-        controls=Controls(**controls),
-        stop=list(stop),
-        seed=seed,
-        form=form,
-        draft=None if draft is None else draft_of(path, draft, device_of(device)),
-        where=where,
-    )
-    for number, piece in enumerate(pieces):
-        if number == 0:
-            sys.stdout.write(text)
-        _say(piece)
-    _say("\n")
+    shown = f"{text}\n" if codec_of(model).roles else text  # an answer is no part of it
+    if beams == 1 and not (logprobs or as_json):
+        pieces = stream(model, text, draft=drafts, **wishes)  # refuses before anything is said
+        for piece in chain([shown], pieces, ["\n"]):
+            _say(piece)
+        return
+    (found,) = complete(model, [text], draft=drafts, beams=beams, **wishes)
+    if as_json:
+        say_json(told(model, text, found))
+        return
+    _say(f"{shown}{found.text}\n")
+    if logprobs:
+        _say("".join(f"{line}\n" for line in lines(model, found)))
+
+
+def told(model: Model, prompt: str, found: Completion) -> dict[str, Any]:
+    """A completion as plain data, with natural logarithms of probabilities."""
+    codec = codec_of(model)
+    pairs = zip(found.tokens, found.log_probs, strict=True)
+    return {
+        "model": model.name,
+        "prompt": prompt,
+        "text": found.text,
+        "finish": found.finish,
+        "log_prob": sum(found.log_probs),
+        "tokens": [
+            {"token": word_of(codec, token), "number": token, "log_prob": nats}
+            for token, nats in pairs
+        ],
+    }
+
+
+def lines(model: Model, found: Completion) -> list[str]:
+    """Each token of a completion with its log-probability in nats, and their sum."""
+    codec = codec_of(model)
+    pairs = zip(found.tokens, found.log_probs, strict=True)
+    each = [f"{nats:10.4f}  {word_of(codec, token)!r}" for token, nats in pairs]
+    return [*each, f"{sum(found.log_probs):10.4f}  nats, of {len(each)} tokens"]
 
 
 def draft_of(path: Path, draft: str, device: str) -> Model:
@@ -97,12 +122,12 @@ def chat_job(
     device: str,
     system: str | None,
     most: int | None,
-    controls: Mapping[str, Any],
+    controls: Controls,
     seed: int,
 ) -> None:
     """`likewise chat`: one line in, one answer out, until an empty line."""
     model = verbs.open(path, family, device=device_of(device))
-    talk = Conversation(model, system, most=most, controls=Controls(**controls), seed=seed)
+    talk = Conversation(model, system, most=most, controls=controls, seed=seed)
     out = results()
     size = model.parameters / 1e6
     out.print(

@@ -343,6 +343,10 @@ class Domain(ABC):
         """What the likelihood of records is divided by; None for the number of dimensions."""
         return None
 
+    def asks(self, records: Records) -> Batch:
+        """What a sample for each of these records is made after; nothing if it is made freely."""
+        return {}
+
     def alike(self) -> dict[str, Any]:
         """The options of `load` under which other data are read as that of training was."""
         return {}

@@ -75,7 +75,8 @@ class Records:
         domain: the name of the domain that read them.
         items: one per record: an array whose first axis counts records, or a sequence. Of an
             array that lies in a file, `take` makes a `Picked` and copies nothing; a sequence that
-            has a `pick(rows)` of its own picks for itself.
+            has a `pick(rows)` of its own picks for itself, and one that has `contents()` says
+            what makes each item another one, where it is not the item alone.
         ids: what the user calls each record (a file name, a row number).
         conditions: {name: one value per record}; None where a record has no value.
         groups: records of one group never straddle a split (one patient, one tune), if given.
@@ -135,6 +136,8 @@ class Records:
 
     @cached_property
     def _hashes(self) -> list[str]:
+        if hasattr(self.items, "contents"):
+            return [_hash(item) for item in self.items.contents()]
         plain = np.asarray(self.items) if mapped(self.items) else self.items
         return [_hash(item) for item in plain]
 

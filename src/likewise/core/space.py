@@ -108,6 +108,12 @@ class Sequence:
         end, pad: their numbers.
         packed: whether a row to train on may hold several sequences after one another, each
             closed by `end`: a window of a stream. Rows to judge hold one all the same.
+        unknown: the token for what has no token of its own, or None. It is read, and scored as
+            any other, so it takes its share of a likelihood; but it is never drawn: at each place
+            the other tokens are drawn as if it could not be. Spaces that differ in it alone are
+            equal, for they hold the same rows.
+        over: tokens besides `end` with which a row that is drawn from left to right is over: in
+            dialogues, those of who speaks next. Spaces that differ in them alone are equal.
     """
 
     kind: ClassVar[str] = "sequence"
@@ -116,6 +122,8 @@ class Sequence:
     end: int
     pad: int
     packed: bool = False
+    unknown: int | None = field(default=None, compare=False)
+    over: tuple[int, ...] = field(default=(), compare=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -256,8 +264,9 @@ def space_from_json(data: dict[str, Any]) -> Space:
     if data["kind"] == "mixed":
         columns = [{**c, "atoms": tuple(c["atoms"])} for c in values["columns"]]
         return Mixed(columns=tuple(Column(**c) for c in columns))
-    if "shape" in values:
-        values["shape"] = tuple(values["shape"])
+    for name in ("shape", "over"):
+        if name in values:
+            values[name] = tuple(values[name])
     return KINDS[data["kind"]](**values)
 
 

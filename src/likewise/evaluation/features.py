@@ -7,6 +7,7 @@ and a checked response: whether its distances rise when real examples are made w
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +21,7 @@ from likewise.core.contract import Source, Trainable
 from likewise.core.errors import StoreError, UsageError, must
 from likewise.core.results import Score
 from likewise.core.rng import Draws, fold
-from likewise.core.space import Space, space_to_json
+from likewise.core.space import Space, space_from_json, space_to_json
 from likewise.evaluation.response import Response, responses
 from likewise.measures.intervals import wilson
 from likewise.nn.contrastive import Contrastive
@@ -195,7 +196,7 @@ class FeatureSet(Mapping[str, Callable[[Tensor], Tensor]]):
         facts = read_json(folder / "features.json")
         if facts.get("version") != VERSION:
             raise StoreError(must(f"the version of {folder}", str(VERSION), facts.get("version")))
-        if facts["space"] != _as_read(space_to_json(space)):
+        if space_from_json(facts["space"]) != space:
             raise StoreError(f"{folder} was made for other data; train the feature nets again.")
         nets: dict[str, FeatureNet] = {}
         for name, described in facts["nets"].items():
@@ -256,7 +257,7 @@ def _response(facts: Mapping[str, Any]) -> Response:
         net=facts["net"],
         corruption=facts["corruption"],
         strengths=tuple(facts["strengths"]),
-        distances=tuple(facts["distances"]),
+        distances=tuple(math.nan if one is None else one for one in facts["distances"]),
     )
 
 
@@ -269,12 +270,3 @@ def _load(net: FeatureNet, path: Path, described: Mapping[str, Any]) -> None:
             f"{path} does not fit this data; train the feature nets again."
         ) from error
     net.eval().requires_grad_(False)
-
-
-def _as_read(data: Any) -> Any:
-    """Plain data as JSON gives it back: tuples as lists."""
-    if isinstance(data, Mapping):
-        return {key: _as_read(value) for key, value in data.items()}
-    if isinstance(data, (list, tuple)):
-        return [_as_read(value) for value in data]
-    return data

@@ -25,6 +25,7 @@ from torch import Tensor
 from likewise.core.rng import Draws, fold
 from likewise.core.space import Continuous, Space
 from likewise.measures.frechet import frechet
+from likewise.measures.measure import RefusalError
 from likewise.nn.contrastive import swap
 from likewise.nn.trunk import is_picture
 
@@ -44,7 +45,8 @@ class Response:
         net: its name.
         corruption: "blur", "noise", "swapped entries" or "dropped classes".
         strengths: rising, from 0, where nothing was done.
-        distances: from the untouched half, one for each strength.
+        distances: from the untouched half, one for each strength; NaN where the net's features
+            of the examples are no numbers.
     """
 
     net: str
@@ -103,7 +105,11 @@ def responses(
 
 
 def _distance(a: Tensor, b: Tensor) -> float:
-    return frechet(a.double(), b.double())
+    """The distance; NaN, which never rises, of features that a net blew up on."""
+    try:
+        return frechet(a.double(), b.double())
+    except RefusalError:
+        return math.nan
 
 
 Steps = list[tuple[float, Tensor]]

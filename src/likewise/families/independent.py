@@ -120,7 +120,10 @@ class Independent(Family[Config]):
     ) -> Tensor:
         """(n, ...) of the Space; conditions are ignored."""
         d = len(self.mean)
-        cumulated = self._log_masses().exp().cumsum(dim=1)
+        mass = self._log_masses().exp()
+        if isinstance(self.space, Sequence) and self.space.unknown is not None:
+            mass[:, self.space.unknown] = 0.0  # it is scored, and never written
+        cumulated = mass.cumsum(dim=1)
         point = rng.uniform(n, d).to(cumulated) * cumulated[:, -1]
         kind = torch.searchsorted(cumulated, point.T.contiguous()).T  # (n, d)
         kind = torch.minimum(kind, self.columns.kinds.to(kind) - 1)

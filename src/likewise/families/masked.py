@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from likewise.core.condition import Batch, Conditions, Grid, Labels, Tokens, Vector, drop, take
+from likewise.core.condition import Batch, Conditions, Grid, Labels, Tokens, Vector, take
 from likewise.core.config import Optimizer, setting
 from likewise.core.contract import Claims, Controls, Family, Loss, Size, Step
 from likewise.core.errors import UsageError, must
@@ -36,15 +36,14 @@ from likewise.core.rng import Draws
 from likewise.core.space import Sequence, Space
 from likewise.nn.attention import Attention, Block, FeedForward, Norm, Rotary, Shape
 from likewise.nn.condition import Embed
-from likewise.nn.decoding import choose
+from likewise.nn.decoding import choose, without
 from likewise.nn.fused import surprisal
 from likewise.nn.heads import Head
 from likewise.nn.infilling import marks, ranks, right_aligned, sight, spans, spread, turn
+from likewise.nn.scoring import ROOM, dropped, fitting, shares
 from likewise.nn.tokens import PROMPT, SCORED, cut, prefixes, texts
 
-ROOM = 2**22  # logits that are held at once
 PASSES = 4  # of the network for one draw of the bound, at numbers of hidden tokens far apart
-DROPPED = 0.1  # of rows, whose labels and the like the model does not see
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,14 +146,12 @@ class Masked(Family[Config]):
 
     def losses(self, x: Tensor, c: Batch, *, step: Step) -> Iterator[Loss]:
         """The bound's mean over tokens, one number a row; each row hides a share of its own."""
-        dropped = {**c, **drop({s.name: c[s.name] for s in self.steers}, DROPPED, step.rng)}
+        told = dropped(c, self.steers, step.rng)
         scored = self._scored(x, c)
         among = scored & ~marks(x, self.space)
         share = spread(len(x), step.rng).to(x.device)
         hidden = turn(among, ranks(among, step.rng), share, torch.zeros_like(x[:, 0]))
-        nats = self._nats(x, scored, hidden, dropped)
-        # each row's share of the batch's tokens, so that the mean over rows is that over tokens
-        yield Loss("model", nats * len(x) / scored.sum().clamp(min=1))
+        yield Loss("model", shares(self._nats(x, scored, hidden, told), scored))
 
     @torch.no_grad()
     def log_prob(
@@ -167,7 +164,7 @@ class Masked(Family[Config]):
         turn the noise of the estimate into likelihood.
         """
         rng = rng or Draws(0, device=self.device)
-        rows = max(1, ROOM // (self.space.tokens * (self.space.length + 1)))
+        rows = fitting(self.space)
         parts, later = [x.new_zeros(0, dtype=torch.float32)], rng.draw
         for first in range(0, len(x), rows):
             some, own = slice(first, first + rows), rng.shifted(first)
@@ -364,9 +361,8 @@ class Masked(Family[Config]):
 
     def _chosen(self, states: Tensor, points: Tensor, controls: Controls) -> Tensor:
         """A token for each of states (m, d), some at a time."""
-        pairs = zip(
-            states.split(max(1, ROOM // self.space.tokens)),
-            points.split(max(1, ROOM // self.space.tokens)),
-            strict=True,
+        rows, never = max(1, ROOM // self.space.tokens), self.space.unknown
+        pairs = zip(states.split(rows), points.split(rows), strict=True)
+        return torch.cat(
+            [choose(without(self._told(some), never), controls, point) for some, point in pairs]
         )
-        return torch.cat([choose(self._told(some), controls, point) for some, point in pairs])

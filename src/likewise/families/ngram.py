@@ -6,14 +6,14 @@ to tune but how far back it looks.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, TypeAlias, final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from likewise.core.condition import Batch, Conditions, Tokens
+from likewise.core.condition import Batch, Conditions, Tokens, take
 from likewise.core.config import setting
 from likewise.core.contract import Batches, Claims, Controls, Family, Size
 from likewise.core.errors import DataError, must
@@ -21,14 +21,14 @@ from likewise.core.rng import Draws
 from likewise.core.space import Sequence, Space
 from likewise.nn.counts import KneserNey, Whole, before
 from likewise.nn.decoding import written
+from likewise.nn.scoring import in_pieces
 from likewise.nn.speculating import SPARE
-from likewise.nn.tokens import Reading, prefixes, reading
+from likewise.nn.tokens import UNBOUNDED, Reading, prefixes, reading
 
 FEW_TOKENS = 512  # characters and bytes have no more
 ORDERS: dict[Size, tuple[int, int]] = {"xs": (6, 3), "s": (7, 3), "m": (7, 4), "l": (8, 4)}
 PLACES = 2**18  # scored at a time
 HELD = 10  # one place in so many is held out to choose the order
-UNBOUNDED = 2**40  # inputs: a context is short, so no prompt needs to be cut
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +107,7 @@ class Ngram(Family[Config]):
             first += len(x)
             if not len(taken):
                 continue
-            told = {name: (values[taken], known[taken]) for name, (values, known) in c.items()}
-            runs, scored = self._runs(x[taken], told, order)
+            runs, scored = self._runs(x[taken], take(c, taken), order)
             parts.append(runs[:, scored].int().cpu().numpy())
             rows += len(taken)
         if not sum(part.shape[1] for part in parts):
@@ -139,20 +138,18 @@ class Ngram(Family[Config]):
         self, x: Tensor, c: Batch | None = None, *, rng: Draws | None = None, draws: int = 1
     ) -> Tensor:
         """(n,) nats, exact: the sum over the tokens of x that count."""
-        rows = max(1, PLACES // self.space.length)
-        parts = [torch.zeros(0, device=x.device)]
-        for first in range(0, len(x), rows):
-            some = slice(first, first + rows)
-            told = {name: (v[some], known[some]) for name, (v, known) in (c or {}).items()}
-            runs, scored = self._runs(x[some].to(self.device), told, self.counts.order)
-            nats = torch.zeros(scored.shape, dtype=torch.float64, device=self.device)
-            nats[scored] = self.counts.masses(runs[:, scored]).log()
-            parts.append(nats.sum(dim=1).float())
-        return torch.cat(parts)
+        return in_pieces(self._judged, x, c, max(1, PLACES // self.space.length))
+
+    def _judged(self, x: Tensor, c: Batch) -> Tensor:
+        """(n,) nats of rows x (n, t)."""
+        runs, scored = self._runs(x.to(self.device), c, self.counts.order)
+        nats = torch.zeros(scored.shape, dtype=torch.float64, device=self.device)
+        nats[scored] = self.counts.masses(runs[:, scored]).log()
+        return nats.sum(dim=1).float()
 
     def _runs(self, x: Tensor, c: Batch, order: int) -> tuple[Tensor, Tensor]:
         """The run (order, n, w) at each place, and which places count (n, w)."""
-        read: Reading = reading(replace(self.space, length=UNBOUNDED), self.conditions, x, c)
+        read: Reading = reading(self.space, self.conditions, x, c, room=UNBOUNDED)
         context = before(read.inputs, order - 1, self.starts)
         return torch.cat([read.targets[None], context]), read.scored
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from likewise.core.condition import Batch, Conditions, Grid, Labels, Tokens, Vector, drop
+from likewise.core.condition import Batch, Conditions, Grid, Labels, Tokens, Vector
 from likewise.core.config import Optimizer, setting
 from likewise.core.contract import Claims, Controls, Family, Loss, Size, Step
 from likewise.core.rng import Draws
@@ -21,17 +21,15 @@ from likewise.core.space import Sequence, Space
 from likewise.nn.attention import Attention, Block, FeedForward, Norm, Rotary, Shape, visible
 from likewise.nn.condition import Embed
 from likewise.nn.decoding import written
-from likewise.nn.fused import surprisal
 from likewise.nn.heads import Head
 from likewise.nn.reading import Cache, Laid
 from likewise.nn.runs import Runs
+from likewise.nn.scoring import dropped, fitting, in_pieces, nats, shares
 from likewise.nn.speculating import SPARE
 from likewise.nn.tokens import Reading, aside, cut, documents, prefixes, reading, silence, texts
 
-ROOM = 2**22  # logits that are held at once when a likelihood is asked
 ROOMY = 64  # places that a cache has to spare
 FEW = 512  # tokens, up to which runs of them are worth a table
-DROPPED = 0.1  # of rows, whose labels and the like the model does not see
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,30 +178,23 @@ class Transformer(Family[Config]):
 
     def losses(self, x: Tensor, c: Batch, *, step: Step) -> Iterator[Loss]:
         """The mean over tokens of -log p(token), one number a row."""
-        dropped = {**c, **drop({s.name: c[s.name] for s in self.steers}, DROPPED, step.rng)}
-        read = reading(self.space, self.conditions, x, dropped)
-        nats = self._nats(read, dropped)
-        # each row's share of the batch's tokens, so that the mean over rows is that over tokens
-        yield Loss("model", nats.sum(dim=1) * len(x) / read.scored.sum().clamp(min=1))
+        c = dropped(c, self.steers, step.rng)
+        read = reading(self.space, self.conditions, x, c)
+        yield Loss("model", shares(self._nats(read, c), read.scored))
 
     def log_prob(
         self, x: Tensor, c: Batch | None = None, *, rng: Draws | None = None, draws: int = 1
     ) -> Tensor:
         """(n,) nats, exact: the sum over the tokens of x that count."""
-        rows = max(1, ROOM // (self.space.tokens * (self.space.length + 1)))
-        parts = [torch.zeros(0, device=x.device)]
-        for first in range(0, len(x), rows):
-            some = slice(first, first + rows)
-            told = {name: (v[some], p[some]) for name, (v, p) in (c or {}).items()}
-            read = reading(self.space, self.conditions, x[some], told)
-            parts.append(-self._nats(read, told).sum(dim=1))
-        return torch.cat(parts)
+        return in_pieces(self._judged, x, c, fitting(self.space))
 
-    def _nats(self, read: Reading, c: Batch | None) -> Tensor:
-        """-log p of each token that counts, 0 elsewhere: (n, w)."""
-        logits = self.logits(read.inputs, c)
-        nats = surprisal(logits.flatten(0, 1), read.targets.flatten())  # (n, w) -> (n * w,)
-        return torch.where(read.scored, nats.view_as(read.targets), 0.0)
+    def _judged(self, x: Tensor, c: Batch) -> Tensor:
+        """(n,) nats of rows x (n, t)."""
+        return -self._nats(reading(self.space, self.conditions, x, c), c)
+
+    def _nats(self, read: Reading, c: Batch) -> Tensor:
+        """(n,) -log p of the tokens that count."""
+        return nats(self.logits(read.inputs, c), read).sum(dim=1)
 
     def logits(self, inputs: Tensor, c: Batch | None = None) -> Tensor:
         """(n, w, tokens) of what follows each of the inputs (n, w); padding never does."""

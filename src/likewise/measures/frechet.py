@@ -60,7 +60,7 @@ def frechet(a: Tensor, b: Tensor) -> float:
     """The Fréchet distance of features (n, d) and (m, d), each of 2 rows or more.
 
     Raises:
-        RefusalError: the features are too large for their covariance to be a number.
+        RefusalError: a feature is no number, or too large for a covariance that is one.
 
     Example:
         >>> x = torch.tensor([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0]]).double()
@@ -110,6 +110,9 @@ class Moments(NamedTuple):
         away = x - centre
         second = _product(away.T, away)
         if not torch.isfinite(second.sum()):
+            bad = int((~torch.isfinite(x)).any(dim=1).sum())
+            if bad:
+                raise RefusalError(f"the features of {bad} of {len(x)} rows are no numbers.")
             raise RefusalError("the features are so large that their covariance overflows.")
         return cls(len(x), centre, away.sum(dim=0), second)
 

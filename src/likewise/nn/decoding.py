@@ -4,13 +4,14 @@ A family gives a `Reader`, which reads tokens and says what comes next; what is 
 a row is over and how rows are sent on as they grow is here, and the same for all.
 """
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Generator, Iterator
+from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from likewise.core.condition import Batch
 from likewise.core.contract import Controls
 from likewise.core.rng import Draws
 from likewise.core.space import Sequence
@@ -32,6 +33,17 @@ class Reader(Protocol):
         ...
 
 
+Reads = TypeVar("Reads", bound=Reader, covariant=True)
+
+
+class Readable(Protocol[Reads]):
+    """A family that reads from left to right; `Reads` says what its readers can do."""
+
+    def reader(self, c: Batch | None, n: int) -> Reads:
+        """What reads n rows under conditions; texts among them are given to `begin`."""
+        ...
+
+
 class Chosen(NamedTuple):
     """One token for each row that is still open.
 
@@ -44,8 +56,52 @@ class Chosen(NamedTuple):
     tokens: Tensor
 
 
-Limit = Callable[[Tensor, Tensor], Tensor]
-"""(numbers of the rows (m,), logits (m, tokens)) -> the logits with what may not be at -inf."""
+class Kept(Protocol):
+    """What is kept for each open row."""
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows (m,) int64 alone."""
+        ...
+
+
+class Growing:
+    """Rows that grow until they are over: with their `end`, at their most, or by a consumer.
+
+    Args:
+        most: (n,) tokens that each row gets at most.
+        end: the token that closes a row.
+        kept: readers and the like, which go on with the open rows alone.
+
+    Attributes:
+        rows: (m,) the numbers of the open rows.
+        made: (m,) how many tokens each of them has got.
+        most: (m,) how many it gets at most.
+    """
+
+    def __init__(self, most: Tensor, end: int, *kept: Kept) -> None:
+        self.rows = torch.arange(len(most), device=most.device)
+        self.made, self.most = torch.zeros_like(most), most
+        self.end, self.kept = end, kept
+
+    def grow(self, last: Tensor, by: Tensor | int, closed: Tensor | None) -> Tensor:
+        """The last tokens of the rows that stay open; none if all are over.
+
+        Args:
+            last: (m,) the last token that each row got.
+            by: how many it got, (m,) or the same for all.
+            closed: the numbers of rows that a consumer closes, or None.
+        """
+        self.made = self.made + by
+        going = (last != self.end) & (self.made < self.most)
+        if closed is not None:
+            going &= ~torch.isin(self.rows, closed.to(self.rows.device))
+        if bool(going.all()):
+            return last
+        place = torch.nonzero(going)[:, 0]
+        self.rows, self.made, self.most = (x[place] for x in (self.rows, self.made, self.most))
+        for one in self.kept if len(place) else ():
+            one.keep(place)
+        return last[place]
 
 
 def generate(
@@ -57,8 +113,9 @@ def generate(
     end: int,
     rng: Draws,
     controls: Controls = Controls(),
-    limit: Limit | None = None,
-) -> Iterator[Chosen]:
+    never: int | None = None,
+    over: tuple[int, ...] = (),
+) -> Generator[Chosen, Tensor | None, None]:
     """Tokens that continue rows, one for each open row at a time.
 
     A row is over with its `end`, or when it has its `most` new tokens. A consumer that closes a
@@ -72,38 +129,47 @@ def generate(
         end: the token that closes a row.
         rng: row i draws as its sample i.
         controls: temperature and the like.
-        limit: further logits that may not be chosen, or None.
+        never: a token that is not chosen, or None.
+        over: tokens that close a row besides `end`.
     """
-    n = len(rows)
-    points = rng.uniform(n, max(1, int(most.max()))).to(rows.device).double()
-    open_rows = torch.arange(n, device=rows.device)
+    closing = torch.tensor(over, dtype=torch.int64, device=rows.device)
+    points = rng.uniform(len(rows), max(1, int(most.max()))).to(rows.device).double()
     logits = reader.begin(rows, lengths)
+    kept: list[Kept] = [reader]
     seen = None
     if controls.repetition != 1.0:
         seen = Seen(rows, lengths, logits.shape[-1])
-    count = 0
-    while len(open_rows):
+        kept.append(seen)
+    growing = Growing(most.to(rows.device), end, *kept)
+    while len(growing.rows):
         if seen is not None:
             logits = seen.lowered(logits, controls.repetition)
-        if limit is not None:
-            logits = limit(open_rows, logits)
-        tokens = choose(logits, controls, points[open_rows, count])
-        closed = yield Chosen(open_rows, tokens)
-        count += 1
-        going = (tokens != end) & (most[open_rows] > count)
-        if closed is not None:
-            going &= ~torch.isin(open_rows, closed.to(open_rows.device))
-        if not bool(going.all()):
-            left = torch.nonzero(going)[:, 0]
-            open_rows, tokens = open_rows[left], tokens[left]
-            if not len(left):
-                return
-            reader.keep(left)
-            if seen is not None:
-                seen.keep(left)
+        point = points[growing.rows, growing.made]
+        tokens = choose(without(logits, never), controls, point)
+        closed = yield Chosen(growing.rows, tokens)
+        if over:
+            spoken = growing.rows[torch.isin(tokens, closing)]
+            closed = spoken if closed is None else torch.cat([spoken, closed.to(rows.device)])
+        tokens = growing.grow(tokens, 1, closed)
+        if not len(tokens):
+            return
         if seen is not None:
             seen.add(tokens)
         logits = reader.step(tokens)
+
+
+def without(logits: Tensor, token: int | None) -> Tensor:
+    """Logits (..., K) with that of a token that is not drawn at -inf; as they are for None.
+
+    Example:
+        >>> without(torch.zeros(1, 3), 1)
+        tensor([[0., -inf, 0.]])
+    """
+    if token is None:
+        return logits
+    others = logits.clone()
+    others.select(-1, token).fill_(-torch.inf)
+    return others
 
 
 def choose(logits: Tensor, controls: Controls, points: Tensor) -> Tensor:
@@ -189,7 +255,17 @@ def written(
     controls: Controls,
 ) -> Tensor:
     """(n, length) rows of a Space that continue `rows`, until their end; see `generate`."""
-    stream = generate(reader, rows, lengths, most=most, end=space.end, rng=rng, controls=controls)
+    stream = generate(
+        reader,
+        rows,
+        lengths,
+        most=most,
+        end=space.end,
+        rng=rng,
+        controls=controls,
+        never=space.unknown,
+        over=space.over,
+    )
     return filled(len(rows), space.length, space.pad, stream, rows.device)
 
 
@@ -204,7 +280,14 @@ def filled(
 
 
 def beams(
-    reader: Reader, row: Tensor, *, width: int, most: int, end: int, power: float = 1.0
+    reader: Reader,
+    row: Tensor,
+    *,
+    width: int,
+    most: int,
+    end: int,
+    power: float = 1.0,
+    never: int | None = None,
 ) -> list[tuple[list[int], float]]:
     """The likeliest continuations of one row by beam search, best first: (tokens, nats).
 
@@ -216,12 +299,13 @@ def beams(
         end: the token that closes a row; it is part of what is given back.
         power: of the length by which a log-probability is divided to compare beams (Wu et al.,
             "Google's neural machine translation system", 2016, without its constant).
+        never: a token that no beam has, or None; the nats of the others are those of the model.
     """
     logits = reader.begin(row[None], torch.tensor([len(row)]))
     alive: list[tuple[list[int], float]] = [([], 0.0)]
     over: list[tuple[list[int], float]] = []
     for _ in range(most):
-        log_probs = F.log_softmax(logits.double(), dim=-1).cpu()
+        log_probs = without(F.log_softmax(logits.double(), dim=-1).cpu(), never)
         total = (
             log_probs + torch.tensor([score for _, score in alive], dtype=torch.float64)[:, None]
         )

@@ -6,18 +6,21 @@ from the draft's q is kept with probability min(1, p(x) / q(x)); the first that 
 by one of max(0, p - q). What comes out is distributed as the large model's p, whatever the draft.
 """
 
-from collections.abc import Generator
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Generator
+from typing import NamedTuple, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
 
 from likewise.core.contract import Controls
 from likewise.core.rng import Draws
-from likewise.nn.decoding import Reader, masses, picked
+from likewise.nn.decoding import Growing, Reader, masses, picked, without
 
 AHEAD = 4  # tokens that are proposed at a time
 SPARE = 16  # tokens that a reader can take back at most
+
+Shares: TypeAlias = Callable[[Tensor], Tensor]
+"""logits (..., K) -> the masses (..., K) of sum 1 that are drawn from"""
 
 
 class Retracting(Reader, Protocol):
@@ -38,7 +41,7 @@ class Spoken(NamedTuple):
     Attributes:
         rows: (m,) the numbers of the rows.
         tokens: (m, k) int64.
-        logits: (m, k, K) of the large model, that were drawn from at each place.
+        logits: (m, k, K) of the large model at each place.
         counts: (m,) how many of the k are the row's, 1 at least; the rest is filling.
     """
 
@@ -59,6 +62,7 @@ def speculate(
     rng: Draws,
     controls: Controls = Controls(),
     ahead: int = AHEAD,
+    never: int | None = None,
 ) -> Generator[Spoken, Tensor | None, None]:
     """What `generate` gives, in rounds of up to `ahead` + 1 tokens a row.
 
@@ -75,38 +79,34 @@ def speculate(
         rng: row i draws as its sample i.
         controls: of both models; a repetition penalty is not among what they can do.
         ahead: tokens that are proposed at a time, 1 to SPARE.
+        never: a token that is not chosen, or None.
     """
+
+    def shares(logits: Tensor) -> Tensor:
+        return masses(without(logits, never), controls)
+
     n, many = len(rows), max(1, int(most.max()))
     points = rng.uniform(n, 3 * many).view(n, many, 3).to(rows.device).double()
     logits = reader.begin(rows, lengths)
     draft.begin(rows, lengths)
-    open_rows, left = torch.arange(n, device=rows.device), most.to(rows.device)
-    place = torch.zeros_like(left)
-    tokens = picked(masses(logits, controls), points[:, 0, 2])[:, None]
-    spoken = _spoken(open_rows, tokens, logits[:, None], torch.ones_like(left), end)
+    growing = Growing(most.to(rows.device), end, reader, draft)
+    tokens = picked(shares(logits), points[:, 0, 2])[:, None]
+    spoken = _spoken(growing.rows, tokens, logits[:, None], torch.ones_like(growing.made), end)
     while True:
         closed = yield spoken
         last = spoken.tokens.gather(1, spoken.counts[:, None] - 1)[:, 0]
-        place, left = place + spoken.counts, left - spoken.counts
-        going = (last != end) & (left > 0)
-        if closed is not None:
-            going &= ~torch.isin(open_rows, closed.to(open_rows.device))
-        if not bool(going.all()):
-            some = torch.nonzero(going)[:, 0]
-            if not len(some):
-                return
-            open_rows, place, left, last = (x[some] for x in (open_rows, place, left, last))
-            reader.keep(some)
-            draft.keep(some)
-        some_ahead = min(ahead, int(left.min()) - 1)
-        steps = torch.arange(some_ahead + 1, device=rows.device)
-        now = points[open_rows[:, None], place[:, None] + steps]  # (m, k + 1, 3)
-        tokens, logits, counts = _round(reader, draft, last, now, controls)
-        spoken = _spoken(open_rows, tokens, logits, counts, end)
+        last = growing.grow(last, spoken.counts, closed)
+        if not len(last):
+            return
+        some_ahead = min(ahead, int((growing.most - growing.made).min()) - 1)
+        place = growing.made[:, None] + torch.arange(some_ahead + 1, device=rows.device)
+        now = points[growing.rows[:, None], place]  # (m, k + 1, 3)
+        tokens, logits, counts = _round(reader, draft, last, now, shares)
+        spoken = _spoken(growing.rows, tokens, logits, counts, end)
 
 
 def _round(
-    reader: Retracting, draft: Retracting, last: Tensor, points: Tensor, controls: Controls
+    reader: Retracting, draft: Retracting, last: Tensor, points: Tensor, shares: Shares
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Tokens (m, k + 1) after `last` (m,), their logits, and how many of them hold (m,).
 
@@ -114,9 +114,9 @@ def _round(
     what holds.
     """
     k = points.shape[1] - 1
-    proposed, small = _proposed(draft, last, points[:, :k, 0], controls)
+    proposed, small = _proposed(draft, last, points[:, :k, 0], shares)
     logits = reader.extend(torch.cat([last[:, None], proposed], dim=1))
-    large = masses(logits, controls)  # (m, k + 1, K)
+    large = shares(logits)  # (m, k + 1, K)
     p = large[:, :k].gather(2, proposed[:, :, None])[:, :, 0]
     q = small.gather(2, proposed[:, :, None])[:, :, 0]
     held = (points[:, :k, 1] * q < p).long().cumprod(dim=1).sum(dim=1)  # (m,)
@@ -133,13 +133,13 @@ def _round(
 
 
 def _proposed(
-    draft: Retracting, last: Tensor, points: Tensor, controls: Controls
+    draft: Retracting, last: Tensor, points: Tensor, shares: Shares
 ) -> tuple[Tensor, Tensor]:
     """The draft's tokens (m, k) after `last`, and the masses (m, k, K) they were drawn from."""
     token, tokens, every = last, [last[:, None][:, :0]], []
     logits = draft.step(last)
     for point in points.unbind(dim=1):
-        every.append(masses(logits, controls))
+        every.append(shares(logits))
         token = picked(every[-1], point)
         tokens.append(token[:, None])
         logits = draft.step(token)

@@ -15,6 +15,7 @@ from likewise.core.space import Sequence
 
 PROMPT = "prompt"  # the condition that x follows on directly
 SCORED = "scored"  # in a training batch: which tokens of x the loss counts
+UNBOUNDED = 2**40  # inputs of a row, where no prompt needs to be cut
 
 
 def aside(conditions: Conditions) -> int:
@@ -67,18 +68,35 @@ def prefixes(
     return _joined([*parts, start], [*lengths, alone], space.pad)
 
 
-def reading(space: Sequence, conditions: Conditions, x: Tensor, c: Batch | None) -> Reading:
+def reading(
+    space: Sequence,
+    conditions: Conditions,
+    x: Tensor,
+    c: Batch | None,
+    *,
+    room: int | None = None,
+) -> Reading:
     """How rows x (n, t) are read after what their conditions put before them.
 
-    What stands before is cut on the left, so that a row has at most `space.length + 1` inputs, or
-    as many more as texts to work on may be long.
+    All of x is read, and the latest of what stands before it that there is room for: where both
+    do not fit, a row is judged after as much as its own length leaves, whatever rows it is with.
+    Such a cut tells how long x is; prompts that leave room for any x tell nothing.
+
+    Args:
+        space: of x.
+        conditions: of the family.
+        x: (n, t).
+        c: what stands before, and perhaps which tokens of x are scored.
+        room: inputs of a row, at most; by default `space.length + 1`, and as many more as texts
+            to work on may be long.
     """
+    room = space.length + 1 + aside(conditions) if room is None else room
     n = len(x)
     counted = space.mask(x)
     ends = torch.arange(x.shape[1], device=x.device).expand_as(x)
     sizes = torch.where(counted, ends + 1, 0).amax(dim=1)
     before, lengths = prefixes(space, conditions, c, n, x.device)
-    before, lengths = cut(before, lengths, space.length + aside(conditions) + 2 - sizes)
+    before, lengths = cut(before, lengths, room + 1 - sizes)
     if c is not None and SCORED in c:
         values, present = c[SCORED]
         counted = counted & (values.to(x.device) | ~present.to(x.device)[:, None])

@@ -127,7 +127,7 @@ class _Tokens(nn.Module):
         h = self.table(x).transpose(1, 2) * mask  # (n, channels, length)
         h = F.relu(self.first(h)) * mask
         h = F.relu(self.second(h)) * mask
-        length = mask.sum(dim=2)
+        length = mask.sum(dim=2).clamp(min=1)  # a text of nothing but padding has none
         pooled = [h.sum(dim=2) / length, h.amax(dim=2), length / self.space.length]
         return self.last(torch.cat(pooled, dim=1))
 

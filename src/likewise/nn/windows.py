@@ -142,6 +142,8 @@ class SequenceWindow:
         self.space, self.noise = space, noise
         tokens = torch.arange(space.tokens, device=records.device)
         self.free = tokens[(tokens != space.end) & (tokens != space.pad)]
+        self.unknown = -1 if space.unknown is None else space.unknown  # scored, and never drawn
+        self.drawn = self.free[self.free != self.unknown]
         short = self._length(records) < space.length
         self.open = bool((short & ~self._closed(records)).any())
 
@@ -180,8 +182,9 @@ class SequenceWindow:
         choice = rng.uniform(n, 2).to(r.device).double()
         other = (choice[:, 1] * (places + 1)).long()
         length_now = torch.where(choice[:, 0] < self.noise, other, length)
-        anew = rng.uniform(n, places).to(r.device) < self.noise
-        token = self.free[(rng.uniform(n, places).to(r.device).double() * len(self.free)).long()]
+        anew = (rng.uniform(n, places).to(r.device) < self.noise) | (r == self.unknown)
+        point = rng.uniform(n, places).to(r.device).double()
+        token = self.drawn[(point * len(self.drawn)).long()]
         at = torch.arange(places, device=r.device)
         x = torch.where(anew | (at >= length[:, None]), token, r)
         closed = torch.ones_like(length, dtype=torch.bool)

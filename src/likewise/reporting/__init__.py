@@ -14,6 +14,8 @@ from likewise.store.files import write_json, write_text
 
 __all__ = ["report"]
 
+EVIDENCE = ("nearest", "reconstruction", "answers")
+
 
 def report(run: Path, *, with_train: bool = False) -> Path:
     """Write a run's report, card and JSON; returns the path of the page.
@@ -55,7 +57,7 @@ def _private(folder: Folder) -> list[Plain]:
 def _evidence(folder: Folder, path: str) -> Plain:
     """Whose picture it is, of which kind, and the distances of its pairs in their order."""
     name = Path(path).stem
-    kind = next((kind for kind in ("nearest", "reconstruction") if name.endswith(f"-{kind}")), "")
+    kind = next((kind for kind in EVIDENCE if name.endswith(f"-{kind}")), "")
     facts = folder.json(str(Path(path).with_suffix(".json"))) if kind == "nearest" else {}
     columns = [facts.get(key) for key in ("to_train", "to_held_out", "ratio")]
     told = all(isinstance(column, list) for column in columns)

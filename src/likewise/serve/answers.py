@@ -7,11 +7,9 @@ from typing import Any
 from uuid import uuid4
 
 from likewise.serve.asked import Asked
-from likewise.tasks.codec import Codec
+from likewise.tasks.codec import UNSPELLED, Codec, word_of
 from likewise.tasks.rows import Event, Request
-from likewise.tasks.spelling import BROKEN
 
-UNSPELLED = "token_id:"  # before the number of a token that is no whole text
 LEAST = -9999.0  # nats, as OpenAI tells those of what cannot be: JSON has no infinity
 
 
@@ -121,20 +119,21 @@ class Answer:
         return {"content": content, "refusal": None}
 
     def _token(self, token: int, nats: float) -> dict[str, Any]:
-        word = self._word(token)
+        word = word_of(self.codec, token)
         spelled = None if word.startswith(UNSPELLED) else list(word.encode())
         return {"token": word, "logprob": max(nats, LEAST), "bytes": spelled}
 
     def _columns(self, choice: _Choice, heard: list[Event]) -> dict[str, Any]:
         """Log-probabilities as completions tell them."""
-        offsets, words = [], [self._word(event.token) for event in heard]
+        offsets, words = [], [word_of(self.codec, event.token) for event in heard]
         for event, word in zip(heard, words, strict=True):
             # what was held back until this token stands before its own text
             before = len(event.text) - len(word) if event.text.endswith(word) else 0
             offsets.append(choice.place + before)
             choice.place += len(event.text)
         tops = [
-            {self._word(token): max(nats, LEAST) for token, nats in event.top} for event in heard
+            {word_of(self.codec, token): max(nats, LEAST) for token, nats in event.top}
+            for event in heard
         ]
         return {
             "tokens": words,
@@ -142,8 +141,3 @@ class Answer:
             "top_logprobs": tops if any(tops) else None,
             "text_offset": offsets,
         }
-
-    def _word(self, token: int) -> str:
-        """A token as it reads; by its number where it is no whole text."""
-        text = "" if token == self.codec.end else self.codec.text([token])
-        return text if text and BROKEN not in text else f"{UNSPELLED}{token}"

@@ -45,20 +45,27 @@ class Front:
 
 def application(front: Front) -> "FastAPI":
     """The application; its engine's thread runs from its start to its end."""
-    from fastapi import FastAPI, Request
-    from fastapi.responses import JSONResponse, PlainTextResponse, Response
-    from starlette.exceptions import HTTPException
-
-    desk, started = front.desk, int(time.time())
+    from fastapi import FastAPI
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        desk.start()
+        front.desk.start()
         yield
-        await desk.stop()
+        await front.desk.stop()
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Counted, metrics=front.metrics)
+    _add_errors(app)
+    for add in (_add_models, _add_texts, _add_state):
+        add(app, front)
+    return app
+
+
+def _add_errors(app: "FastAPI") -> None:
+    """What a client is told where it cannot be served, all in one form."""
+    from fastapi import Request
+    from fastapi.responses import JSONResponse, Response
+    from starlette.exceptions import HTTPException
 
     @app.exception_handler(ApiError)
     async def refused(request: Request, error: ApiError) -> Response:
@@ -75,22 +82,33 @@ def application(front: Front) -> "FastAPI":
         message = "Something in the server failed; its log says what."
         return JSONResponse(ApiError(500, message).body(), 500)
 
-    def card() -> dict[str, Any]:
-        name = front.reader.name
-        return {"id": name, "object": "model", "created": started, "owned_by": "likewise"}
+
+def _add_models(app: "FastAPI", front: Front) -> None:
+    """The routes that name the model."""
+    from fastapi import Request
+    from fastapi.responses import JSONResponse, Response
+
+    known = front.reader.name
+    card = {"id": known, "object": "model", "created": int(time.time()), "owned_by": "likewise"}
 
     @app.get("/v1/models")
     async def models(request: Request) -> Response:
         _admit(front, request)
-        return JSONResponse({"object": "list", "data": [card()]})
+        return JSONResponse({"object": "list", "data": [card]})
 
     @app.get("/v1/models/{name:path}")
     async def model(request: Request, name: str) -> Response:
         _admit(front, request)
-        if name != front.reader.name:
-            message = f"There is no model {name[:120]!r}; there is {front.reader.name!r}."
+        if name != known:
+            message = f"There is no model {name[:120]!r}; there is {known!r}."
             raise ApiError(404, message, param="model", code="model_not_found")
-        return JSONResponse(card())
+        return JSONResponse(card)
+
+
+def _add_texts(app: "FastAPI", front: Front) -> None:
+    """The routes that write."""
+    from fastapi import Request
+    from fastapi.responses import Response
 
     @app.post("/v1/completions")
     async def completions(request: Request) -> Response:
@@ -99,6 +117,13 @@ def application(front: Front) -> "FastAPI":
     @app.post("/v1/chat/completions")
     async def chat(request: Request) -> Response:
         return await _answered(front, request, front.reader.chat)
+
+
+def _add_state(app: "FastAPI", front: Front) -> None:
+    """The routes that tell how the server is."""
+    from fastapi.responses import JSONResponse, PlainTextResponse, Response
+
+    desk = front.desk
 
     @app.get("/health")
     async def health() -> Response:
@@ -110,8 +135,6 @@ def application(front: Front) -> "FastAPI":
         running = desk.engine.running
         text = front.metrics.text(running, max(0, desk.open - running))
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
-
-    return app
 
 
 def _admit(front: Front, request: "Request") -> None:

@@ -11,7 +11,7 @@ from likewise.serve.errors import ApiError
 from likewise.serve.fields import Fields, is_text
 from likewise.serve.formats import NAME, form_of
 from likewise.tasks.engine import Engine
-from likewise.tasks.forms import Form, course
+from likewise.tasks.forms import Form, check_form
 from likewise.tasks.rows import Request
 from likewise.tasks.texts import dialogue, opened, tokens_of
 
@@ -21,6 +21,7 @@ STOPS = 16
 STOP = 256  # characters of a stop string
 TOP = 20  # the most log-probabilities of one place
 SEED = 2**63
+PENALTY = 100  # the most that a logit is divided by
 FREE = {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"}
 """Fields that say nothing about the text."""
 NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -36,7 +37,8 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
 }
 """Fields that are not served, with what they may be all the same."""
 BOTH = {
-    *("model", "max_tokens", "temperature", "top_p", "top_k", "min_p", "n", "stop", "seed"),
+    *("model", "max_tokens", "temperature", "top_p", "n", "stop", "seed"),
+    *("top_k", "min_p", "repetition_penalty"),  # as vLLM calls them
     *("logprobs", "stream", "stream_options", NAME, *FREE, *NEUTRAL),
 }
 TEXT = {*BOTH, "prompt", "echo"}
@@ -96,7 +98,8 @@ class Reader:
         n = self._each(fields, len(prompts))
         rows = self._tokens(fields, prompts)
         echoes = [self._spelled(p) if echo else "" for p in prompts for _ in range(n)]
-        return self._asked(fields, rows, echoes, most, top, told=told, over=frozenset())
+        over = frozenset(self.engine.codec.roles.values())
+        return self._asked(fields, rows, echoes, most, top, told=told, over=over)
 
     def chat(self, body: Mapping[str, Any]) -> Asked:
         """A body of `/v1/chat/completions`; ApiError if it cannot be served."""
@@ -107,14 +110,15 @@ class Reader:
         top = fields.whole("top_logprobs", 0, low=0, high=TOP)
         if top and not told:
             raise fields.must("top_logprobs", "without logprobs 0", top, "Set logprobs: true.")
-        old = fields.whole("max_tokens", self.most, low=1, high=self.most)
-        most = fields.whole("max_completion_tokens", old, low=1, high=self.most)
-        n = self._each(fields, 1)
         codec = self.engine.codec
         try:
             row = opened(codec, dialogue(codec, turns))
         except UsageError as error:
             raise ApiError(400, str(error), param="messages") from error
+        left = max(1, self.engine.room - len(row))  # or the answer would forget the question
+        old = fields.whole("max_tokens", min(left, self.most), low=1, high=self.most)
+        most = fields.whole("max_completion_tokens", old, low=1, high=self.most)
+        n = self._each(fields, 1)
         over = frozenset(codec.roles.values())
         return self._asked(fields, [row], [""] * n, most, top, told=told, over=over, chat=True)
 
@@ -206,7 +210,7 @@ class Reader:
         form = form_of(fields)
         if form is not None:
             try:
-                course(self.engine.codec, form, self.engine.space.tokens)
+                check_form(self.engine.codec, form, self.engine.space.tokens)
             except LikewiseError as error:
                 raise ApiError(400, str(error), param=NAME) from error
         return form
@@ -280,4 +284,11 @@ def _controls(fields: Fields) -> Controls:
         top_p=fields.number("top_p", 1.0, "above 0 and at most 1", lambda x: 0 < x <= 1),
         min_p=fields.number("min_p", 0.0, "from 0 to below 1", lambda x: 0 <= x < 1),
         top_k=fields.whole("top_k", 1, low=1) if "top_k" in fields else None,
+        repetition=fields.number(
+            "repetition_penalty", 1.0, f"from {1 / PENALTY:g} to {PENALTY}", _is_penalty
+        ),
     )
+
+
+def _is_penalty(value: float) -> bool:
+    return 1 / PENALTY <= value <= PENALTY

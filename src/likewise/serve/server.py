@@ -78,16 +78,14 @@ def front_of(
     most_body: int = BODY,
 ) -> Front:
     """What `serve` serves, with nothing started; arguments as there."""
-    for what, value, least in (("queue", queue, 0), ("most_body", most_body, 1)):
-        if value < least:
+    numbers = (("queue", queue, 0), ("most_tokens", most_tokens, 1), ("most_body", most_body, 1))
+    for what, value, least in numbers:
+        if value is not None and value < least:
             raise UsageError(must(what, f"{least} or more", value))
     if key == "":
         raise UsageError(must("key", "a text that is not empty, or left out", key))
     engine = Engine(model, slots=slots)
     most = engine.room - 1 if most_tokens is None else most_tokens
-    if not 1 <= most < engine.room:
-        be = f"from 1 to {engine.room - 1}, for the context of this model"
-        raise UsageError(must("most_tokens", be, most))
     metrics = Metrics()
     desk = Desk(engine, queue, metrics)
     reader = Reader(engine, name, most, desk.most)

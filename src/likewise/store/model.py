@@ -99,9 +99,15 @@ class Model:
         start: int = 0,
         controls: Controls = Controls(),
         batch: int = BATCH,
+        told: Batch | None = None,
     ) -> tuple[Tensor, Batch]:
-        """n new examples as tensors, numbers start .. start + n - 1, and their conditions."""
-        parts = list(self.stream(n, where, seed=seed, start=start, controls=controls, batch=batch))
+        """n new examples as tensors, numbers start .. start + n - 1, and their conditions.
+
+        `told` are conditions that are tensors already, of n rows; those that are not of the
+        family are left out.
+        """
+        wishes: dict[str, Any] = {"seed": seed, "start": start, "controls": controls}
+        parts = list(self.stream(n, where, batch=batch, told=told, **wishes))
         x = torch.cat([x for x, _ in parts])
         names = parts[0][1]
         return x, {
@@ -121,6 +127,7 @@ class Model:
         start: int = 0,
         controls: Controls = Controls(),
         batch: int = BATCH,
+        told: Batch | None = None,
     ) -> Iterator[tuple[Tensor, Batch]]:
         """The examples of `draw`, batch by batch, in constant memory."""
         if not (isinstance(n, int) and n > 0):
@@ -128,7 +135,9 @@ class Model:
         if not (isinstance(start, int) and start >= 0):
             raise UsageError(must("start", "a whole number from 0 on", start))
         self._check(controls)
-        c = self.conditions(n, where, seed=seed, start=start)
+        known = {condition.name for condition in self.family.conditions}
+        given = {name: pair for name, pair in (told or {}).items() if name in known}
+        c = {**self.conditions(n, where, seed=seed, start=start), **given}
         self.family.eval()
         for first in range(0, n, batch):
             rows = slice(first, min(first + batch, n))

@@ -7,7 +7,9 @@
 | `forms.py` | texts that match a regex, a JSON schema or a grammar |
 | `rows.py` | what is asked, how far each text has come, what each token tells |
 | `engine.py` | many requests in one batch, which they join and leave as they like |
+| `sliding.py` | texts that outgrow the context |
 | `drafting.py` | a small model that guesses ahead for a large one |
+| `searching.py` | the likeliest texts, by beams |
 | `texts.py` | to complete texts, to talk |
 | `infilling.py` | to fill gaps of texts |
 | `translating.py` | texts out of other texts: translations, summaries |

@@ -8,6 +8,7 @@ from likewise.core.errors import UsageError
 from likewise.store.model import Model
 
 BROKEN = "\ufffd"  # what cannot be decoded
+UNSPELLED = "token_id:"  # before the number of a token that is no whole text
 
 
 @runtime_checkable
@@ -83,6 +84,17 @@ def unknown(codec: Codec) -> list[int]:
     known = {codec.end, codec.pad, *codec.roles.values()}
     empty = (token for token, data in enumerate(spelled(codec)) if not data)
     return [token for token in empty if token not in known and codec.text([token]) == BROKEN]
+
+
+def never(codec: Codec) -> int | None:
+    """The one of `unknown` that drafts and beams must be told of; None if there is none."""
+    return next(iter(unknown(codec)), None)
+
+
+def word_of(codec: Codec, token: int) -> str:
+    """A token as it reads; by its number where it is no whole text."""
+    text = "" if token == codec.end else codec.text([token])
+    return text if text and BROKEN not in text else f"{UNSPELLED}{token}"
 
 
 def prompt_tokens(model: Model, texts: Sequence[str]) -> list[list[int]]:

@@ -5,27 +5,19 @@ otherwise a text of the same distribution. See `likewise.nn.speculating`.
 """
 
 from collections.abc import Iterator
-from typing import Protocol, cast
+from typing import cast
 
 import torch
 
-from likewise.core.condition import Batch
 from likewise.core.errors import UsageError
 from likewise.core.rng import Draws, fold
-from likewise.core.space import Sequence
-from likewise.nn.speculating import Retracting, Spoken, speculate
+from likewise.nn.decoding import Readable, Reader
+from likewise.nn.speculating import Spoken, speculate
 from likewise.store.model import Model
-from likewise.tasks.codec import Codec, codec_of, spelled
+from likewise.tasks.codec import Codec, codec_of, never, spelled
 from likewise.tasks.engine import Engine
 from likewise.tasks.rows import Event, Request, Row, filled, taken
-
-
-class Retractable(Protocol):
-    """A family whose readers can take back what they read."""
-
-    def reader(self, c: Batch | None, n: int) -> Retracting:
-        """What reads n rows."""
-        ...
+from likewise.tasks.sliding import Sliding
 
 
 def drafted(model: Model, draft: Model, requests: list[Request]) -> Iterator[Event]:
@@ -43,10 +35,10 @@ def drafted(model: Model, draft: Model, requests: list[Request]) -> Iterator[Eve
     """
     check_draft(model, draft)
     _refuse(requests)
-    engine = Engine(model, room=cast(Sequence, draft.family.space).length + 1)
+    large, small = Engine(model), Engine(draft)
     for request in requests:
-        engine.check(request)
-    return _events(model, draft, [engine.row(request) for request in requests])
+        large.check(request)
+    return _events(large, small, [large.row(request) for request in requests])
 
 
 def check_draft(model: Model, draft: Model) -> None:
@@ -65,8 +57,7 @@ def check_draft(model: Model, draft: Model) -> None:
 
 
 def _retracts(model: Model) -> bool:
-    reader = cast(Retractable, model.family).reader(None, 1)
-    return hasattr(reader, "forget")
+    return hasattr(cast(Readable[Reader], model.family).reader(None, 1), "forget")
 
 
 def _spelled(codec: Codec) -> tuple[object, ...]:
@@ -83,21 +74,22 @@ def _refuse(requests: list[Request]) -> None:
 
 
 @torch.no_grad()
-def _events(model: Model, draft: Model, rows: list[Row]) -> Iterator[Event]:
-    space, first = cast(Sequence, model.family.space), rows[0].request
-    large, small = (
-        cast(Retractable, one.family).reader(None, len(rows)) for one in (model, draft)
-    )
-    read, lengths = filled(rows, space.pad, model.family.device)
+def _events(large: Engine, small: Engine, rows: list[Row]) -> Iterator[Event]:
+    space, first = large.space, rows[0].request
+    # each slides by its own context, so the texts are those that the large one alone would write
+    reader, draft = (Sliding(one.model, [{} for _ in rows], one.room) for one in (large, small))
+    device = large.model.family.device
+    read, lengths = filled([row.tokens for row in rows], space.pad, device)
     stream = speculate(
-        large,
-        small,
+        reader,
+        draft,
         read,
         lengths,
-        most=torch.tensor([len(row.points) for row in rows]),
+        most=torch.tensor([row.most for row in rows]),
         end=space.end,
         rng=Draws(fold(first.seed, "sample"), first.sample),
         controls=first.controls,
+        never=never(large.codec),
     )
     spoken = next(stream)
     while True:

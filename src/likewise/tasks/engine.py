@@ -10,37 +10,24 @@ differ where two tokens are equally likely to the last digits.
 """
 
 from collections import deque
-from collections.abc import Mapping
-from typing import Any, Protocol, cast
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from likewise.core.condition import Batch, Tokens
+from likewise.core.condition import Tokens
 from likewise.core.contract import Controls
 from likewise.core.errors import UsageError, must
 from likewise.core.space import Sequence as SequenceSpace
-from likewise.nn.decoding import Reader, choose
+from likewise.nn.decoding import choose
 from likewise.store.model import Model
 from likewise.tasks.codec import codec_of, unknown
-from likewise.tasks.forms import Course, course
-from likewise.tasks.rows import Event, Request, Row, conditions, filled, taken
+from likewise.tasks.forms import check_form, course
+from likewise.tasks.rows import Event, Request, Row, filled, taken
+from likewise.tasks.sliding import Sliding
 
-
-class Joining(Reader, Protocol):
-    """A reader that can take up the rows of another."""
-
-    def join(self, other: "Joining") -> None:
-        """Go on with the rows of another reader too, after its own."""
-        ...
-
-
-class Readable(Protocol):
-    """A family that reads from left to right."""
-
-    def reader(self, c: Batch | None, n: int) -> Joining:
-        """What reads n rows."""
-        ...
+LONGEST = 1 << 20  # new tokens of a text
 
 
 class Engine:
@@ -49,17 +36,17 @@ class Engine:
     Args:
         model: of texts, whose family reads from left to right.
         slots: requests in the batch at one time, at most.
-        room: tokens of a request, read and made, at most; None for all of the context.
 
     Attributes:
-        room: the same, never more than the context holds.
+        room: tokens of the context, those read and those made; of a text that is to be longer,
+            the latest half is read anew (`likewise.tasks.sliding`).
 
     Raises:
         UsageError: the model is not one of texts, its family does not read from left to right,
             or a number is out of its range.
     """
 
-    def __init__(self, model: Model, *, slots: int = 32, room: int | None = None) -> None:
+    def __init__(self, model: Model, *, slots: int = 32) -> None:
         space = model.family.space
         self.codec = codec_of(model)
         if not isinstance(space, SequenceSpace) or not hasattr(model.family, "reader"):
@@ -69,16 +56,12 @@ class Engine:
             )
         if slots < 1:
             raise UsageError(must("slots", "1 or more", slots))
-        if room is not None and room < 2:
-            raise UsageError(must("room", "2 or more", room))
         self.model, self.slots, self.space = model, slots, space
-        whole = space.length + 1
-        self.room = whole if room is None else min(room, whole)
-        self._family = cast(Readable, model.family)
+        self.room = space.length + 1
         self._barred = torch.tensor(unknown(self.codec), dtype=torch.int64)
         self._queue: deque[Request] = deque()
         self._rows: list[Row] = []
-        self._reader: Joining | None = None
+        self._reader: Sliding | None = None
         model.family.eval()
 
     @property
@@ -102,21 +85,8 @@ class Engine:
         Raises:
             LikewiseError: it has a form, and the llguidance library is missing.
         """
-        size, tokens = len(request.tokens), self.space.tokens
-        if not 1 <= size < self.room:
-            remedy = "" if size == 0 else "Leave out its beginning."
-            be = f"of 1 to {self.room - 1} tokens, for the context of this model"
-            raise UsageError(must("a prompt", be, size, remedy))
-        strange = [token for token in request.tokens if not 0 <= token < tokens]
-        if strange:
-            raise UsageError(must("tokens of a prompt", f"from 0 to {tokens - 1}", strange[0]))
-        if request.most is not None and request.most < 1:
-            raise UsageError(must("the most new tokens", "1 or more", request.most))
-        if not all(request.stop):
-            raise UsageError(must("stop strings", "of 1 character or more", ""))
-        if not 0 <= request.top < tokens:
-            be = f"from 0 to {tokens - 1}"
-            raise UsageError(must("the number of log-probabilities", be, request.top))
+        self._check_prompt(request.tokens)
+        self._check_numbers(request)
         able = self.model.family.claims.controls
         refused = request.controls.changed() - able
         if refused:
@@ -125,7 +95,32 @@ class Engine:
                 f"it honours: {', '.join(sorted(able)) or 'none'}."
             )
         self._check_where(request.where)
-        self._course(request)
+        if request.form is not None:
+            check_form(self.codec, request.form, self.space.tokens)
+
+    def _check_prompt(self, prompt: Sequence[int]) -> None:
+        """UsageError unless a prompt fits into the context, and its tokens are the model's."""
+        size, tokens = len(prompt), self.space.tokens
+        if not 1 <= size < self.room:
+            remedy = "" if size == 0 else "Leave out its beginning."
+            be = f"of 1 to {self.room - 1} tokens, for the context of this model"
+            raise UsageError(must("a prompt", be, size, remedy))
+        strange = [token for token in prompt if not 0 <= token < tokens]
+        if strange:
+            raise UsageError(must("tokens of a prompt", f"from 0 to {tokens - 1}", strange[0]))
+
+    def _check_numbers(self, request: Request) -> None:
+        """UsageError unless the rest of what is asked for can be."""
+        tokens = self.space.tokens
+        if request.most is not None and not 1 <= request.most <= LONGEST:
+            raise UsageError(must("the most new tokens", f"from 1 to {LONGEST}", request.most))
+        if isinstance(request.stop, str):
+            raise UsageError(must("stop strings", "a list of texts", request.stop))
+        if not all(request.stop):
+            raise UsageError(must("stop strings", "of 1 character or more", ""))
+        if not 0 <= request.top < tokens:
+            be = f"from 0 to {tokens - 1}"
+            raise UsageError(must("the number of log-probabilities", be, request.top))
 
     def _check_where(self, where: Mapping[str, Any]) -> None:
         """UsageError unless the family honours it, and the domain knows what it says."""
@@ -138,12 +133,6 @@ class Engine:
             )
         if where:
             self.model.domain.condition({name: [value] for name, value in where.items()}, 1)
-
-    def _course(self, request: Request) -> Course | None:
-        """What follows the form of a request; UsageError if it is none for this model."""
-        if request.form is None:
-            return None
-        return course(self.codec, request.form, self.space.tokens, request.over)
 
     def submit(self, request: Request) -> None:
         """Queue a request; UsageError if it cannot be served."""
@@ -189,8 +178,9 @@ class Engine:
         if free == 0:
             return []
         new = [self.row(self._queue.popleft()) for _ in range(free)]
-        reader = self._family.reader(conditions(new, self.model.domain), len(new))
-        logits = reader.begin(*filled(new, self.space.pad, self.model.family.device))
+        reader = Sliding(self.model, [row.request.where for row in new], self.room)
+        rows = [row.tokens for row in new]
+        logits = reader.begin(*filled(rows, self.space.pad, self.model.family.device))
         if self._reader is None:
             self._reader = reader
         else:
@@ -200,9 +190,9 @@ class Engine:
 
     def row(self, request: Request) -> Row:
         """A request at its beginning."""
-        return Row.of(
-            request, self.codec, space=self.space, room=self.room, course=self._course(request)
-        )
+        form, over = request.form, request.over
+        found = None if form is None else course(self.codec, form, self.space.tokens, over)
+        return Row.of(request, self.codec, space=self.space, room=self.room, course=found)
 
     def _chosen(self, logits: Tensor) -> Tensor:
         """A token for each row (n,), of logits (n, tokens); rows of equal controls together."""
@@ -213,7 +203,7 @@ class Engine:
         for controls, places in groups.items():
             rows = [self._rows[place] for place in places]
             some = _lowered(rows, logits[places], controls.repetition)
-            points = [row.points[len(row.made)] for row in rows]
+            points = [row.point() for row in rows]
             at = torch.tensor(points, dtype=torch.float64, device=logits.device)
             chosen[places] = choose(some, controls, at)
         return chosen

@@ -122,14 +122,20 @@ def course(codec: Codec, form: Form, tokens: int, over: Collection[int] = ()) ->
         UsageError: the form cannot be read, or not be written with the tokens of the model.
         LikewiseError: the llguidance library is missing.
     """
+    words = _words(codec, tokens)
+    return Course(words.matcher(form).deep_copy(), words.spelled, {codec.end, *over})
+
+
+def check_form(codec: Codec, form: Form, tokens: int) -> None:
+    """Raise what `course` raises; a form that was read before is not read again."""
+    _words(codec, tokens).matcher(form)
+
+
+def _words(codec: Codec, tokens: int) -> "_Words":
     known = _KNOWN.get(codec)
     if known is None or len(known.spelled) != tokens:
         _KNOWN[codec] = known = _Words(codec, tokens)
-    found = Course(known.matcher(form), known.spelled, {codec.end, *over})
-    if found.over and not found.matches:
-        remedy = "Take a model that was trained on such texts, or one that reads bytes."
-        raise _refused(form, "one that can be written with the tokens of this model", remedy)
-    return found
+    return known
 
 
 class _Words:
@@ -145,13 +151,20 @@ class _Words:
         self._read: dict[Form, LLMatcher] = {}
 
     def matcher(self, form: Form) -> "LLMatcher":
-        """What matches a form from its beginning; UsageError if it cannot be read."""
+        """What matches a form from its beginning, to be copied; UsageError if it cannot be."""
         found = self._read.get(form)
         if found is None:
+            found = self._made(form)
+            first = Course(found.deep_copy(), self.spelled, ())
+            if first.over and not first.matches:
+                remedy = "Take a model that was trained on such texts, or one that reads bytes."
+                raise _refused(
+                    form, "one that can be written with the tokens of this model", remedy
+                )
             if len(self._read) >= KEPT:
                 self._read.clear()
-            self._read[form] = found = self._made(form)
-        return found.deep_copy()
+            self._read[form] = found
+        return found
 
     def _made(self, form: Form) -> "LLMatcher":
         kit = library()

@@ -20,6 +20,7 @@ from likewise.tasks.spelling import Spelling
 Finish: TypeAlias = Literal["stop", "length"]
 Top: TypeAlias = tuple[tuple[int, float], ...]
 """The likeliest tokens with their log-probabilities, the likeliest first."""
+FIRST = 256  # numbers that are drawn at first for a request
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,7 +45,7 @@ class Request:
     controls: Controls = Controls()
     seed: int = 0
     sample: int = 0
-    stop: tuple[str, ...] = ()
+    stop: Listed[str] = ()
     over: frozenset[int] = frozenset()
     top: int = 0
     form: Form | None = None
@@ -76,15 +77,27 @@ class Event(NamedTuple):
 
 @dataclass
 class Row:
-    """A request in the batch."""
+    """A request in the batch.
+
+    Attributes:
+        request: that can be served.
+        tokens: what is read first: what stands before an end in the request is left out.
+        most: new tokens, at most.
+        spelling: of what was made.
+        seen: the tokens that stood before, if there is a penalty for repetition.
+        course: what follows the request's form.
+        made: the new tokens.
+        points: numbers in (0, 1) that tokens are drawn with, more than were made or all so far.
+    """
 
     request: Request
     tokens: list[int]
-    points: list[float]
+    most: int
     spelling: Spelling
     seen: Seen | None
     course: Course | None
     made: list[int] = field(default_factory=list)
+    points: list[float] = field(default_factory=list)
 
     @classmethod
     def of(
@@ -96,25 +109,30 @@ class Row:
             request: that can be served.
             codec: of the model.
             space: of the model.
-            room: tokens that are read and made, at most.
+            room: tokens of the context.
             course: what follows the request's form.
         """
         tokens, end, size = list(request.tokens), space.end, space.tokens
         if end in tokens:  # it closed a document: what follows knows nothing of it
             tokens = tokens[len(tokens) - 1 - tokens[::-1].index(end) :]
-        most = room - len(tokens)
-        most = most if request.most is None else min(most, request.most)
-        draws = Draws(fold(request.seed, "sample"), request.sample)
         penalised = request.controls.repetition != 1.0
         read = torch.tensor([tokens])
         return cls(
             request=request,
             tokens=tokens,
-            points=draws.uniform(1, most)[0].tolist(),
+            most=room - len(tokens) if request.most is None else request.most,
             spelling=Spelling(codec, request.stop),
             seen=Seen(read, torch.tensor([len(tokens)]), size) if penalised else None,
             course=course,
         )
+
+    def point(self) -> float:
+        """The number in (0, 1) that the next token is drawn with."""
+        place = len(self.made)
+        if place == len(self.points):  # a longer draw begins as a shorter one does
+            draws = Draws(fold(self.request.seed, "sample"), self.request.sample)
+            self.points = draws.uniform(1, max(FIRST, 2 * place))[0].tolist()
+        return self.points[place]
 
     def take(self, token: int, log_prob: float, top: Top, end: int) -> Event:
         """Take up a token, and say what it means."""
@@ -124,7 +142,7 @@ class Row:
         request, spelling = self.request, self.spelling
         closed = token == end or token in request.over
         text = spelling.rest() if closed else spelling.add(token)
-        full = len(self.made) == len(self.points)
+        full = len(self.made) == self.most
         whole = False
         if self.course is not None and not closed:
             self.course.take(token)
@@ -152,18 +170,17 @@ def taken(rows: Listed[Row], tokens: Tensor, logits: Tensor, end: int) -> list[E
     ]
 
 
-def conditions(rows: Listed[Row], domain: Domain) -> Batch | None:
+def conditions(wheres: Listed[Mapping[str, Any]], domain: Domain) -> Batch | None:
     """What texts should be, as a batch; None where nothing is asked of any."""
-    names = {name for row in rows for name in row.request.where}
+    names = {name for where in wheres for name in where}
     if not names:
         return None
-    asked = {name: [row.request.where.get(name) for row in rows] for name in sorted(names)}
-    return domain.condition(asked, len(rows))
+    asked = {name: [where.get(name) for where in wheres] for name in sorted(names)}
+    return domain.condition(asked, len(wheres))
 
 
-def filled(rows: Listed[Row], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """What rows read first, (n, p) int64 filled up on the right, and its lengths (n,)."""
-    longest = max(len(row.tokens) for row in rows)
-    full = [row.tokens + [pad] * (longest - len(row.tokens)) for row in rows]
-    lengths = [len(row.tokens) for row in rows]
-    return torch.tensor(full, device=device), torch.tensor(lengths, device=device)
+def filled(rows: Listed[list[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Rows of tokens as (n, p) int64, filled up on the right, and their lengths (n,)."""
+    longest = max(map(len, rows))
+    full = [row + [pad] * (longest - len(row)) for row in rows]
+    return torch.tensor(full, device=device), torch.tensor([*map(len, rows)], device=device)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypedDict, Unpack
 
 from likewise.core.contract import Controls
 from likewise.core.errors import UsageError, must
@@ -14,6 +14,7 @@ from likewise.tasks.drafting import drafted
 from likewise.tasks.engine import Engine
 from likewise.tasks.forms import Form
 from likewise.tasks.rows import Event, Finish, Request
+from likewise.tasks.searching import searched
 
 Prompt: TypeAlias = str | Sequence[int]
 ANSWER = 4  # an answer may fill this part of the context, if nothing else is said: one in so many
@@ -26,8 +27,8 @@ class Completion:
     Attributes:
         text: without the prompt, and without the stop string that ended it.
         finish: "stop" where it ended by itself, at a stop string or as its form is complete,
-            "length" where the most tokens were made, the context was full, or the model has no
-            token that the form could go on with.
+            "length" where the most tokens were made, or the model has no token that the form
+            could go on with.
         tokens: that were made, the one that closed the text too.
         log_probs: nats of each, in the family's own distribution.
         top: for each the likeliest tokens at its place, as (token, nats).
@@ -40,101 +41,90 @@ class Completion:
     top: tuple[tuple[tuple[int, float], ...], ...]
 
 
+class Wishes(TypedDict, total=False):
+    """How texts are to go on: what `complete` and `stream` take by name, as `Request` has it."""
+
+    most: int | None
+    controls: Controls
+    seed: int
+    stop: Sequence[str]
+    form: Form | None
+    where: Mapping[str, Any]
+
+
 def complete(
     model: Model,
     prompts: Sequence[Prompt],
     *,
-    most: int | None = None,
-    controls: Controls = Controls(),
-    seed: int = 0,
-    stop: Sequence[str] = (),
     logprobs: int = 0,
     slots: int = 32,
-    form: Form | None = None,
     draft: Model | None = None,
-    where: Mapping[str, Any] | None = None,
+    beams: int = 1,
+    **wishes: Unpack[Wishes],
 ) -> list[Completion]:
     """How prompts go on, one completion for each.
 
     Prompt i draws as sample i of the seed, so the texts are those of `Model.sample` with the same
     prompts (up to rounding, and but for the token of unknown characters, which is never written
-    here).
+    here), as far as the context goes. A text may be longer than that: when the context is full,
+    its latest half is read anew and the text goes on, without what stood before.
 
     Args:
         model: of texts, whose family reads from left to right.
-        prompts: texts, or tokens; "" is the beginning of a document.
-        most: new tokens, at most; None for as many as the context holds.
-        controls: temperature and the like.
-        seed: of the draws.
-        stop: strings at the first of which a text is over.
+        prompts: texts, or tokens; "" is the beginning of a document. A model of dialogues
+            answers them, and its answer is over where another speaks.
         logprobs: for how many of the likeliest tokens of each place they are told.
         slots: prompts that are continued at one time.
-        form: that each text, without its prompt, must match as a whole.
         draft: a smaller model with the same tokens, which guesses ahead; the texts are as likely
-            as without it, and the same at a temperature of 0, as far as its context goes. See
-            `drafted`.
+            as without it, and the same at a temperature of 0. See `drafted`.
+        beams: of a search for the likeliest text, which draws nothing; 1 draws. It goes with
+            `most`, `where` and `logprobs` alone. See `searched`.
+        most: new tokens, at most; None for as many as the context holds.
+        controls: temperature and the like.
+        seed: of the draws, 0 by default.
+        stop: strings at the first of which a text is over.
+        form: that each text, without its prompt, must match as a whole.
         where: what else the texts should be, such as {"label": "letter"}.
 
     Raises:
         UsageError: a prompt is empty of tokens or too long, a number is out of its range, the
             form cannot be read or not be written with the tokens of the model, the draft does not
-            go with the model, or the family knows nothing of what is asked for.
+            go with the model, the family knows nothing of what is asked for, or two wishes do not
+            go together.
         LikewiseError: the llguidance library is missing, which forms need.
     """
+    over = frozenset(codec_of(model).roles.values())
     requests = [
-        Request(
-            tokens=tokens,
-            most=most,
-            controls=controls,
-            seed=seed,
-            sample=number,
-            stop=tuple(stop),
-            top=logprobs,
-            form=form,
-            where=where or {},
-        )
+        Request(tokens=tokens, sample=number, top=logprobs, over=over, **wishes)
         for number, tokens in enumerate(tokens_of(model, prompts))
     ]
     heard: dict[Request, list[Event]] = {request: [] for request in requests}
-    for event in _events(model, draft, requests, slots):
+    for event in _events(model, requests, slots, draft, beams):
         heard[event.request].append(event)
     return [gathered(events) for events in heard.values()]
 
 
 def stream(
-    model: Model,
-    prompt: Prompt,
-    *,
-    most: int | None = None,
-    controls: Controls = Controls(),
-    seed: int = 0,
-    stop: Sequence[str] = (),
-    form: Form | None = None,
-    draft: Model | None = None,
-    where: Mapping[str, Any] | None = None,
+    model: Model, prompt: Prompt, *, draft: Model | None = None, **wishes: Unpack[Wishes]
 ) -> Iterator[str]:
-    """The text of `complete` for one prompt, piece by piece as it is made.
+    """The text of `complete` for one prompt, piece by piece as it is made; arguments as there.
 
     Raises:
         UsageError, LikewiseError: as `complete`, when it is called.
     """
     (tokens,) = tokens_of(model, [prompt])
-    request = Request(
-        tokens=tokens,
-        most=most,
-        controls=controls,
-        seed=seed,
-        stop=tuple(stop),
-        form=form,
-        where=where or {},
-    )
-    return _pieces(_events(model, draft, [request], 1))
+    over = frozenset(codec_of(model).roles.values())
+    return _pieces(_events(model, [Request(tokens=tokens, over=over, **wishes)], 1, draft))
 
 
 def _events(
-    model: Model, draft: Model | None, requests: list[Request], slots: int
+    model: Model, requests: list[Request], slots: int, draft: Model | None, beams: int = 1
 ) -> Iterator[Event]:
     """The events of all requests; what cannot be served is refused at once."""
+    if beams != 1:
+        if draft is not None:
+            raise UsageError("a draft and beams do not go together: leave one of them out.")
+        return searched(model, requests, beams)
     engine = Engine(model, slots=slots)
     if draft is None:
         for request in requests:

@@ -4,7 +4,7 @@ Any pairs will do: sentences in two languages, texts and their summaries, dates 
 """
 
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -13,21 +13,14 @@ from likewise.core.condition import Batch, take
 from likewise.core.contract import Controls
 from likewise.core.errors import UsageError, must
 from likewise.core.space import Sequence as SequenceSpace
-from likewise.nn.decoding import Reader, beams
+from likewise.nn.decoding import Readable, Reader, beams
 from likewise.nn.tokens import prefixes
 from likewise.store.model import Model
-from likewise.tasks.codec import Codec, codec_of
+from likewise.tasks.codec import Codec, codec_of, never
+from likewise.tasks.searching import check_width
 
 SOURCE = "source"  # the condition that is translated
 WIDTH = 4
-
-
-class Readable(Protocol):
-    """A family that reads from left to right."""
-
-    def reader(self, c: Batch | None, n: int) -> Reader:
-        """What reads n rows."""
-        ...
 
 
 def translate(
@@ -72,16 +65,12 @@ def _check(model: Model, sources: Sequence[str], width: int, controls: Controls)
             f"{model.name} was not trained on pairs of texts, so it has nothing to translate by. "
             'Train one on rows with a source and a target: JSONL with "source" and "target".'
         )
-    if width < 1:
-        raise UsageError(must("the number of beams", "1 or more", width))
+    check_width(width, controls)
     if width > 1 and not hasattr(model.family, "reader"):
         raise UsageError(
             f"{model.name} does not write from left to right, so it cannot search with beams. "
             "Take 1 beam, which is a draw, or a family that does, such as transformer."
         )
-    if width > 1 and controls.changed():
-        named = ", ".join(sorted(controls.changed()))
-        raise UsageError(f"{named} shapes draws, and beams draw nothing. Take 1 beam.")
     for source in sources:
         if not source.strip():
             raise UsageError(must("a source", "a text", source))
@@ -94,6 +83,8 @@ def _likeliest(model: Model, codec: Codec, c: Batch, width: int) -> list[int]:
     assert isinstance(space, SequenceSpace)
     rows, lengths = prefixes(space, family.conditions, c, 1, family.device)
     row: Tensor = rows[0, : int(lengths[0])]
-    reader = cast(Readable, family).reader(c, 1)
-    (tokens, _), *_ = beams(reader, row, width=width, most=space.length, end=space.end)
+    reader = cast(Readable[Reader], family).reader(c, 1)
+    (tokens, _), *_ = beams(
+        reader, row, width=width, most=space.length, end=space.end, never=never(codec)
+    )
     return [token for token in tokens if token not in (codec.end, codec.pad)]

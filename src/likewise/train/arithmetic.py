@@ -57,7 +57,7 @@ class Arithmetic(NamedTuple):
             for weight in _pictures(module):
                 weight.data = weight.data.contiguous(memory_format=torch.channels_last)
         if self.compiled:
-            for net in module.children():
+            for net in _nets(module):
                 net.forward = torch.compile(net.forward)
 
     def end(self, module: nn.Module) -> None:
@@ -66,7 +66,7 @@ class Arithmetic(NamedTuple):
             for weight in _pictures(module):
                 weight.data = weight.data.contiguous()
         if self.compiled:
-            for net in module.children():
+            for net in _nets(module):
                 del net.forward  # the class has its own
 
     def autocast(self, device: str) -> AbstractContextManager[object]:
@@ -83,6 +83,21 @@ class Arithmetic(NamedTuple):
 
 
 PLAIN = Arithmetic()
+
+
+def _nets(module: nn.Module) -> list[nn.Module]:
+    """The networks of a module that are compiled, each once.
+
+    Nobody calls a list of networks, so those in it are meant. A recurrent layer is one kernel of a
+    library, which a compiler cannot look into.
+    """
+    found: list[nn.Module] = []
+    for net in module.children():
+        if isinstance(net, (nn.ModuleList, nn.ModuleDict)):
+            found += _nets(net)
+        elif not any(isinstance(part, nn.RNNBase) for part in net.modules()):
+            found.append(net)
+    return list(dict.fromkeys(found))
 
 
 def _pictures(module: nn.Module) -> Iterator[nn.Parameter]:

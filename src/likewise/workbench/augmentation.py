@@ -103,6 +103,6 @@ def _trained(
     if Trainer(family, source, job).run().interrupted:
         raise KeyboardInterrupt
     model = Model(name, family, prepared.domain, prepared.shares, {})
-    validate = work.validator(name, features, CHECKED)
+    validate = work.validator(name, lambda: features, CHECKED)
     assert validate is not None
     return validate(model).value

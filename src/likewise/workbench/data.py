@@ -16,7 +16,7 @@ from likewise.core.condition import Batch, Labels
 from likewise.core.contract import Domain, Family, Source
 from likewise.core.errors import DataError, LikewiseError, UsageError, must
 from likewise.core.records import PARTS, Part, Records, Split, distinct, split
-from likewise.core.rng import Draws
+from likewise.core.rng import Draws, fold, generator
 from likewise.core.space import Sequence, Space
 
 CHUNK = 1024
@@ -153,6 +153,16 @@ class Prepared:
     def held_out(self, name: Part) -> tuple[Tensor, Batch]:
         """What scores draw from: all of valid or test, or a great many, evenly spread."""
         return self.tensors(name, MOST_HELD_OUT)
+
+    def asked(self, n: int) -> Batch:
+        """What n samples are made after, of test records in random order, again if these are few.
+
+        Nothing where samples are made freely.
+        """
+        rows = self.split.test
+        order = torch.randperm(len(rows), generator=generator(fold(SPLIT_SEED, "asked")))
+        chosen = rows[order[torch.arange(n) % len(rows)].numpy()]
+        return self.domain.asks(self.records.take(chosen))
 
     def canonical(self, x: Tensor, space: Space) -> Tensor:
         """Examples of one of the domain's Spaces in the one that measures read.

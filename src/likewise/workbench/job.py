@@ -35,13 +35,14 @@ from likewise.train.plan import FamilyPlan, Plan, from_json, to_json
 from likewise.workbench.board import Leaderboard, make_board
 from likewise.workbench.continuing import Start
 from likewise.workbench.data import Prepared
+from likewise.workbench.exchange_names import hindrance
 from likewise.workbench.fitting import fit, kinds
 from likewise.workbench.listen import Listener
 from likewise.workbench.material import asked_rows, losses, reference, unasked
 from likewise.workbench.scoring import likelihoods, reconstruction
 from likewise.workbench.shown import keep
 from likewise.workbench.texts import RunTexts
-from likewise.workbench.validation import Validate, validator
+from likewise.workbench.validation import Features, Validate, validator
 
 SHOWN = 64
 PAIRS = 8  # shown beside each other in rows of two, however large the pictures are
@@ -108,7 +109,7 @@ class Work:
         if Trainer(trainable, source, job).run().interrupted:
             raise KeyboardInterrupt
 
-    def validator(self, name: str, features: FeatureSet, checked: int) -> Validate | None:
+    def validator(self, name: str, features: Features, checked: int) -> Validate | None:
         """What chooses the checkpoint of a family; None if there is no time for any."""
         claims = kinds(name)[-1].claims
         return validator(self.prepared, features, claims, checked, seed=self.seed)
@@ -132,6 +133,9 @@ class Work:
         folder = self.run.folder(name)
         self.run.set_state(name, "training")
         self.listener.phase(name, "training")
+        said = hindrance(name, stages[0].config)
+        if said is not None:
+            self.listener.note(f"{name}: {said}")
         try:
             model, outcomes = fit(
                 self.prepared,
@@ -204,9 +208,13 @@ class Work:
         if facts is None or not file.exists():
             self.listener.phase(name, "sampling")
             start = time.monotonic()
-            x, c = model.draw(self.plan.samples, seed=self.seed)
+            told = self.prepared.asked(self.plan.samples)
+            x, every = model.draw(self.plan.samples, seed=self.seed, told=told)
             seconds = time.monotonic() - start
+            c = {key: pair for key, pair in every.items() if key not in told}
             self._keep_shown(folder / "samples" / "grid", model, x, c)
+            if len(every) > len(c):  # what samples were made after is real, and stays private
+                self._keep_shown(self.run.path / "private" / f"{name}-answers", model, x, every)
             x = self.prepared.canonical(x, model.family.space)
             write_tensors(file, {"x": x, **{f"c.{k}": v for k, (v, _) in c.items()}})
             facts = {"n": self.plan.samples, "seed": self.seed, "seconds": seconds}

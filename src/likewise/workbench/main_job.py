@@ -125,7 +125,7 @@ def main_job(
         for number, name in enumerate(rest):
             if name in work.plan.families:
                 stages = _in_time(work.plan.families[name], clock, len(rest) - number)
-                validate = work.validator(name, features, stages[-1].checked)
+                validate = work.validator(name, work.features, stages[-1].checked)
                 work.note_plan(name, work.train(name, stages, validate))
         if not run.families("done"):
             raise TrainingError(f"no family could be trained; {run.path / 'run.json'} says why.")

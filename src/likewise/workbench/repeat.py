@@ -91,7 +91,7 @@ def _trained_alone(work: Work, family: str, start: Start | None) -> dict[str, An
     """Train the one family of a run; its state."""
     stages = work.plan.families[family]
     with threads(work.plan.threads):
-        validate = work.validator(family, work.features(), stages[-1].checked)
+        validate = work.validator(family, work.features, stages[-1].checked)
         work.note_plan(family, work.train(family, stages, validate, start))
     facts = dict(work.run.data["states"][family])
     if facts["state"] == "failed":

@@ -22,6 +22,7 @@ from likewise.store.files import file_digest, sweep
 from likewise.store.model import BATCH, Model
 from likewise.store.numbered import BLOCK, blocks, parse, there, told
 from likewise.store.provenance import SIDECAR_SUFFIX, read_mark, same_making, write_sidecar
+from likewise.tasks.codec import Codec
 from likewise.train.job import Progress
 from likewise.workbench.listen import Listener
 from likewise.workbench.verbs import open as open_any
@@ -29,6 +30,7 @@ from likewise.workbench.verbs import open as open_any
 LOOKED_AT = 100
 LISTED = 1000
 MOST_IN_ONE = 10_000
+PROMPT = "prompt"  # the condition that is what a model of dialogues answers
 
 
 class StoppedError(LikewiseError):
@@ -125,12 +127,14 @@ def sample_to_files(
         listener: told of progress.
 
     Raises:
-        UsageError: a wish cannot be, or `out` holds something else.
+        UsageError: a wish cannot be, `out` holds something else, or a model of dialogues is
+            asked nothing.
         StoreError: the disk is full; whole files stay, and the sentence says how many.
         StoppedError: Ctrl-C; the same.
     """
     asked = sum(map(len, numbers))
     model = open_any(path, family)
+    _check_asked(model, where, path)
     place = out or path / _name(model.name, seed, where, controls)
     _check_place(place)
     chosen = Controls(**controls)
@@ -150,6 +154,17 @@ def sample_to_files(
             raise UsageError(f"'{place}' cannot be written ({error.strerror}).") from error
         raise
     return made
+
+
+def _check_asked(model: Model, where: Mapping[str, Any], path: Path) -> None:
+    """Raise UsageError if a model of dialogues, which answers, is asked nothing."""
+    names = {condition.name for condition in model.family.conditions}
+    talks = isinstance(model.domain, Codec) and bool(model.domain.roles)
+    if talks and PROMPT in names and where.get(PROMPT) is None:
+        raise UsageError(
+            f"{model.name} was trained on dialogues: it answers, and was asked nothing. Talk with "
+            f'it: likewise chat {path}, or say what to answer: --where {PROMPT}="USER: ...".'
+        )
 
 
 def _write(order: Order, numbers: Sequence[range], made: Made, heard: "_Heard") -> None:

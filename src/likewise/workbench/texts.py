@@ -174,6 +174,8 @@ def continuing(model: Model) -> Continue | None:
 def _prompts(model: Model, prefixes: Sequence[str]) -> list[list[int]]:
     """The tokens of beginnings of texts; unlike a person's prompts, with unknown characters."""
     domain = cast("Text", model.domain)
-    words, begins = domain.codec.vocabulary, domain.codec.whole or bool(domain.roles)
-    before = [words.begin] if begins else []
+    words = domain.codec.vocabulary
+    before = [words.begin] if domain.codec.whole else []
+    if domain.roles:  # an answer of which nothing is known but how it begins
+        before = [words.pad]
     return [[*before, *ids.tolist()] for ids in words.encode(list(prefixes))]

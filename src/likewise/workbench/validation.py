@@ -2,7 +2,7 @@
 
 A family of texts is judged by the bits that held-out texts cost it, so that is what chooses its
 checkpoint; any other by the kernel distance of its samples, in other features than the headline
-is reported in.
+is reported in. Feature nets take long to train, so they are asked for where a distance is taken.
 """
 
 import math
@@ -20,16 +20,17 @@ from likewise.workbench.data import Prepared
 from likewise.workbench.scoring import tokens_cost
 
 Validate = Callable[[Model], Checked]
+Features = Callable[[], FeatureSet]
 
 
 def validator(
-    prepared: Prepared, features: FeatureSet, claims: Claims, checked: int, *, seed: int
+    prepared: Prepared, features: Features, claims: Claims, checked: int, *, seed: int
 ) -> Validate | None:
     """The question, or None if there is no time for any.
 
     Args:
         prepared: the data; its valid part is asked about.
-        features: the feature nets of the run.
+        features: gives the feature nets of the run; called only if samples are asked about.
         claims: of the family.
         checked: how many samples, or records, a question takes.
         seed: of the samples.
@@ -38,7 +39,7 @@ def validator(
         return None
     if prepared.domain.headline == "bits_per_byte" and any(claims.density.values()):
         return _by_likelihood(prepared, checked, seed)
-    return _by_samples(prepared, features, checked, seed)
+    return _by_samples(prepared, features(), checked, seed)
 
 
 def _by_samples(prepared: Prepared, features: FeatureSet, checked: int, seed: int) -> Validate:

@@ -6,10 +6,12 @@
 | `options.py` | what `load` can be asked for |
 | `recognise.py`, `read.py` | from whatever was brought to Records |
 | `files.py`, `rows.py`, `roles.py` | folders and packed files; JSONL and CSV; dialogues |
+| `messages.py` | dialogues that are not text throughout |
 | `decode.py`, `documents.py` | bytes to clean text, and what was done to it |
 | `corpus.py`, `passages.py` | text that may be larger than memory, cut and split by position |
 | `near.py` | near-duplicate documents |
 | `tokenise.py`, `vocabulary.py` | tokenisers, and the tokens that they lack |
+| `learning.py` | the tokeniser of training texts |
 | `stream.py`, `source.py`, `cache.py` | training batches from one stream of tokens |
 | `prompts.py` | what a person asks for, as tokens |
 | `save.py`, `show.py`, `toy.py` | files, a page, a small generated corpus |

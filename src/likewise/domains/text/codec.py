@@ -1,8 +1,7 @@
 """The domain of texts: what was learned of the training texts, and what a model carries."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,22 +13,28 @@ from likewise.core.condition import Batch, Conditions, Labels, Tokens
 from likewise.core.contract import Domain, Guess, Sizes, Source
 from likewise.core.errors import DataError, StoreError, UsageError, must, nearest
 from likewise.core.records import Records
+from likewise.core.rng import Draws
 from likewise.core.space import Sequence as SequenceSpace
 from likewise.core.space import Space
 from likewise.domains.text import prompts, read, recognise, save, show, toy
 from likewise.domains.text.corpus import Passages, passages_of
+from likewise.domains.text.learning import tokeniser_of
 from likewise.domains.text.passages import LEAST
-from likewise.domains.text.roles import plain, shown
+from likewise.domains.text.roles import answer, plain
 from likewise.domains.text.sizes import sizes_of
-from likewise.domains.text.source import RecordSource, WindowSource, filled, labels_of
+from likewise.domains.text.source import (
+    RecordSource,
+    WindowSource,
+    filled,
+    labels_of,
+    sources_of,
+)
 from likewise.domains.text.stream import stream_of
-from likewise.domains.text.tokenise import check_fit, learn, tokeniser_from
+from likewise.domains.text.tokenise import tokeniser_from
 from likewise.domains.text.vocabulary import Vocabulary
 
 LABEL, PROMPT, SOURCE = "label", "prompt", "source"
 GIVEN = ("begin", "end", "pad", "tokens")  # of a checkpoint from elsewhere
-LEARNED = 1 << 26  # bytes of train, evenly spread, that a tokeniser learns from
-CHECKED = 1 << 22  # bytes of train that a ready tokeniser must give back
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +45,8 @@ class Codec:
         vocabulary: the tokens.
         context: how many tokens a model sees at once.
         passage: the most tokens of a record, its end among them; no more than the context.
-        whole: whether records are whole documents, so that a prompt is how a document begins.
+        whole: whether documents fit into the context; so records are whole documents, and a
+            prompt is how one begins, or of dialogues all that was said before.
         labels: the names of the labels, sorted; empty if there are none.
         source: the most tokens of a source text, 0 if there are none.
     """
@@ -113,23 +119,17 @@ class Text(Domain):
         """
         passages = _passages(train)
         sizes = passages.bytes()
-        kind = str(train.facts.get("tokenizer", "characters"))
-        every = -(-int(sizes.sum()) // LEARNED)
-        some = passages.pick(np.arange(0, len(passages), every, dtype=np.int64))
         roles = bool(train.facts.get("roles"))
-        wanted = train.facts.get("vocabulary")
         sources = [str(one) for one in train.conditions.get(SOURCE, ()) if one is not None]
-        tokeniser = learn(kind, chain(sources, _unmarked(some)), int(sizes.sum()), wanted)
-        if kind.endswith(".json"):
-            check_fit(tokeniser, _first(chain(sources, _unmarked(some))))
-        vocabulary = Vocabulary(tokeniser, roles=roles)
+        vocabulary = Vocabulary(tokeniser_of(train, passages, sources), roles=roles)
         labels = {str(one) for one in train.conditions.get(LABEL, ()) if one is not None}
         longest = max((len(text.encode()) for text in sources), default=0)
+        whole = bool((passages.opens & passages.closes).all())
         self._codec = Codec(
             vocabulary=vocabulary,
             context=int(train.facts.get("context") or sizes.max() + 1),
             passage=int(train.facts.get("passage") or sizes.max() + 1),
-            whole=bool((passages.opens & passages.closes).all()),
+            whole=bool(train.facts.get("fits")) if roles else whole,
             labels=tuple(sorted(labels)),
             source=max(longest, int(train.facts.get("source", 0))),
         )
@@ -180,7 +180,13 @@ class Text(Domain):
 
         def view(length: int, packed: bool = False) -> SequenceSpace:
             return SequenceSpace(
-                length=length, tokens=words.size, end=words.end, pad=words.pad, packed=packed
+                length=length,
+                tokens=words.size,
+                end=words.end,
+                pad=words.pad,
+                packed=packed,
+                unknown=words.unknown,
+                over=tuple(self.roles.values()),
             )
 
         if codec.labels or codec.source:
@@ -208,46 +214,43 @@ class Text(Domain):
             UsageError: the space is not one of `views()`.
         """
         view, words = self._view(space), self.codec.vocabulary
-        passages = _passages(records)
+        passages, known = _passages(records), self.conditions()
+        answers = bool(words.marks or records.facts.get("roles"))
         if view.packed and train:
+            stream = stream_of(passages, words)
             return WindowSource(
-                stream_of(passages, words),
-                vocabulary=words,
-                space=view,
-                conditions=self.conditions(),
+                stream, vocabulary=words, space=view, conditions=known, answers=answers
             )
         columns: dict[str, tuple[Tensor, Tensor]] = {}
-        for one in self.conditions():
+        for one in known:
             if isinstance(one, Labels):
                 columns[one.name] = labels_of(_column(records, one.name), one)
             elif one.name == SOURCE:
-                columns[one.name] = self._sources(_column(records, one.name))
+                texts = _column(records, one.name)
+                columns[one.name] = sources_of(texts, words, self.codec.source)
         return RecordSource(
             passages,
             columns,
             vocabulary=words,
             space=view,
-            conditions=self.conditions(),
+            conditions=known,
             context=self.codec.context,
-            room=1 if self.codec.whole else max(1, self.codec.context // 2),
+            room=self._room(answers),
             train=train,
         )
 
-    def _sources(self, texts: Sequence[Any]) -> tuple[Tensor, Tensor]:
-        """(n, most of training) tokens of source texts, and (n,) whether a record has one."""
-        words, most = self.codec.vocabulary, self.codec.source
-        rows = words.encode(["" if text is None else str(text) for text in texts])
-        longest = max(rows, key=len, default=np.zeros(0))
-        if len(longest) > most:
-            got = f"{len(longest)} tokens"
-            raise DataError(
-                must("a source text", f"of at most {most} tokens, as in training", got)
-            )
-        present = torch.tensor([text is not None for text in texts], dtype=torch.bool)
-        return filled(rows, words.pad, most), present
+    def _room(self, answers: bool) -> int:
+        """Tokens of the prompt of a record, at most."""
+        if self.codec.whole:
+            return self.codec.context if answers else 1
+        return max(1, self.codec.context // 2)
 
     def decode(self, x: Tensor, space: Space, c: Batch | None = None) -> Records:
-        """Rows (n, length) of a view as texts, each up to its end, with the labels of `c`."""
+        """Rows (n, length) of a view as texts, each up to its end, with the labels of `c`.
+
+        Of dialogues a text is one answer, up to where another speaks, with the prompt of `c`; of
+        pairs it comes with the source of `c`.
+        """
         self._view(space)
         if x.ndim != 2 or x.is_floating_point():
             got = (tuple(x.shape), str(x.dtype))
@@ -258,9 +261,13 @@ class Text(Domain):
         if c and LABEL in c and len(codec.labels) > 1:
             pairs = zip(c[LABEL][0].tolist(), c[LABEL][1].tolist(), strict=True)
             conditions[LABEL] = tuple(codec.labels[i] if known else None for i, known in pairs)
+        if c and PROMPT in c and words.marks:
+            conditions[PROMPT] = prompts.texts_of(*c[PROMPT], words)
+        if c and SOURCE in c:
+            conditions[SOURCE] = prompts.texts_of(*c[SOURCE], words)
         return Records(
             domain=self.name,
-            items=tuple(words.decode(row) for row in rows),
+            items=tuple(answer(words.decode(row)) for row in rows),
             ids=tuple(str(i) for i in range(len(rows))),
             conditions=conditions,
             facts={
@@ -273,9 +280,10 @@ class Text(Domain):
     def condition(self, where: Mapping[str, Any], n: int) -> Batch:
         """{"prompt": "ROMEO:"}, {"source": "..."} or {"label": "..."} for n examples.
 
-        A value is one for all, or a list of n, None for what is not known. A prompt may be
-        messages [{"role", "content"}, ...] where the model was trained on dialogues. An empty
-        prompt is the beginning of a document.
+        A value is one for all, or a list of n, None for what is not known. An empty prompt is
+        the beginning of a document. Where the model was trained on dialogues, a prompt is what
+        it is to answer: messages [{"role", "content"}, ...], lines such as "USER: Hi", or else
+        what a user says.
 
         Raises:
             UsageError: a condition or a label is unknown, a list is not of n values, or a text
@@ -294,19 +302,15 @@ class Text(Domain):
                 batch[name] = (torch.tensor(numbers, dtype=torch.int64), present)
             else:
                 assert isinstance(kind, Tokens)
-                begins = name == PROMPT and (self.codec.whole or bool(self._roles))
+                begins = name == PROMPT and (self.codec.whole or bool(self.roles))
                 rows = prompts.tokens(values, name, kind.length, self.codec.vocabulary, begins)
                 batch[name] = (filled(rows, self.codec.vocabulary.pad), present)
         return batch
 
-    @property
-    def _roles(self) -> tuple[str, ...]:
-        return self.codec.vocabulary.marks
-
     def sizes(self, records: Records) -> Sizes:
         """The bytes and the characters of records, and nats for characters without a token.
 
-        The end of a document counts as one of each, where a record closes its document.
+        What closes a record counts as one of each: the end of its document, or of its turn.
         """
         return sizes_of(_passages(records), self.codec.vocabulary)
 
@@ -345,13 +349,25 @@ class Text(Domain):
         """What each token adds to a text, as UTF-8; nothing if it is a role, the end etc."""
         return self.codec.vocabulary.spelled()
 
+    def asks(self, records: Records) -> Batch:
+        """What is said before each record of dialogues; of pairs, what each is made from."""
+        if not (self.roles or self.codec.source):
+            return {}
+        source = self.source(records, self.views()[0], train=False)
+        _, c = source.batch(torch.arange(len(records)), Draws(0))
+        name = SOURCE if self.codec.source else PROMPT
+        return {name: c[name]}
+
     def alike(self) -> dict[str, Any]:
         """The context of training, or the least that `load` takes: it shrinks to short texts."""
         return {"context": max(LEAST, self.codec.context)}
 
     def texts(self, records: Records) -> tuple[str, ...]:
-        """The records as a person reads them: turns of a dialogue as lines."""
-        return tuple(shown(text) for text in records.items)
+        """The records as a person reads them: turns of a dialogue as lines.
+
+        An answer whose prompt is known stands after the turn that it answers.
+        """
+        return tuple(show.read(records, row) for row in range(len(records)))
 
     def save(self, records: Records, path: Path, provenance: Mapping[str, str]) -> list[Path]:
         """A .txt a record in a folder, or one .txt or .jsonl, each with its mark beside it."""
@@ -382,18 +398,3 @@ def _passages(records: Records) -> Passages:
 
 def _column(records: Records, name: str) -> Sequence[Any]:
     return records.conditions.get(name, (None,) * len(records))
-
-
-def _unmarked(texts: Passages) -> Iterator[str]:
-    """Texts without marks of roles, which have tokens of their own."""
-    return (plain(text) for text in texts)
-
-
-def _first(texts: Iterator[str]) -> Iterator[str]:
-    """The first texts, up to `CHECKED` characters."""
-    seen = 0
-    for text in texts:
-        yield text
-        seen += len(text)
-        if seen > CHECKED:
-            return

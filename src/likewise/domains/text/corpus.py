@@ -5,19 +5,24 @@ A corpus may be larger than memory: a passage is read when it is asked for.
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import IO, Any, overload
+from functools import cached_property
+from typing import IO, Any, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from likewise.domains.text import cache
+from likewise.domains.text.roles import ASSISTANT
 
 Bytes = npt.NDArray[np.uint8]
 Places = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 HELD = 1 << 26  # bytes that are kept in memory; more lie in a file
 SCANNED = 1 << 22  # bytes looked at at a time
 REACH = 4  # the most bytes of a character in UTF-8
+MARK = 3  # bytes of the mark of a role
+_LEAD, _LAST = np.frombuffer(ASSISTANT.encode()[:2], np.uint8), ASSISTANT.encode()[2]
 
 
 class Spool:
@@ -82,6 +87,8 @@ class Passages(Sequence[str]):
         starts, stops: (n,) int64: the place of each passage in `text`.
         firsts, lasts: (n,) int64: the place of the document of each.
         digest: a hash of `text`.
+        leads: (n,) int64: where that begins which is read right before a passage and is no
+            passage itself, such as what a user says before an answer; None if there is none.
 
     Example:
         >>> text = np.frombuffer("To be or not".encode(), dtype=np.uint8)
@@ -99,10 +106,12 @@ class Passages(Sequence[str]):
         firsts: Places,
         lasts: Places,
         digest: str,
+        leads: Places | None = None,
     ) -> None:
         self.text, self.digest = text, digest
         self.starts, self.stops, self.firsts, self.lasts = starts, stops, firsts, lasts
-        self._places = (starts, stops, firsts, lasts)
+        self.leads = starts if leads is None else leads
+        self._own = (starts, stops, firsts, lasts, *([] if leads is None else [leads]))
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -126,8 +135,8 @@ class Passages(Sequence[str]):
 
     def pick(self, rows: Places) -> "Passages":
         """Some of these passages."""
-        starts, stops, firsts, lasts = (place[rows] for place in self._places)
-        return Passages(self.text, starts, stops, firsts, lasts, self.digest)
+        starts, stops, firsts, lasts, *leads = (place[rows] for place in self._own)
+        return Passages(self.text, starts, stops, firsts, lasts, self.digest, *leads)
 
     def before(self, row: int, characters: int) -> str:
         """Up to so many characters that stand before a passage in its document."""
@@ -138,33 +147,64 @@ class Passages(Sequence[str]):
         # A character that is cut at `low` is one more than so many, and falls away.
         return self._read(low, start)[-characters:]
 
-    @property
-    def opens(self) -> npt.NDArray[np.bool_]:
-        """(n,) whether a passage begins its document."""
-        found: npt.NDArray[np.bool_] = self.starts == self.firsts
-        return found
+    def lead(self, row: int, start: int = 0) -> str:
+        """What is read right before a passage and is no passage itself, from a byte of it on."""
+        return self._read(self.leads[row] + start, self.starts[row])
+
+    def closing(self, row: int) -> str:
+        """The mark of the role that speaks after a passage, "" where it ends otherwise."""
+        stop = self.stops[row]
+        spoken = self.closes[row] and stop < self.lasts[row]
+        return self._read(stop, stop + MARK) if spoken else ""
 
     @property
-    def closes(self) -> npt.NDArray[np.bool_]:
+    def opens(self) -> Flags:
+        """(n,) whether a passage, with what leads to it, begins its document."""
+        return cast(Flags, self.leads == self.firsts)
+
+    @property
+    def ends(self) -> Flags:
         """(n,) whether a passage ends its document."""
-        found: npt.NDArray[np.bool_] = self.stops == self.lasts
-        return found
+        return cast(Flags, self.stops == self.lasts)
+
+    @cached_property
+    def closes(self) -> Flags:
+        """(n,) whether a passage ends its document, or its turn of a dialogue."""
+        return self.ends | marked(self.text, self.stops)
 
     @property
-    def follows(self) -> npt.NDArray[np.bool_]:
+    def follows(self) -> Flags:
         """(n,) whether a passage goes on where the one before it in this order ends."""
+        return self._on(self.starts)
+
+    @property
+    def goes_on(self) -> Flags:
+        """(n,) the same of a passage with what leads to it."""
+        return self._on(self.leads)
+
+    def _on(self, begins: Places) -> Flags:
         on = np.zeros(len(self), dtype=np.bool_)
-        on[1:] = (self.starts[1:] == self.stops[:-1]) & (self.firsts[1:] == self.firsts[:-1])
+        on[1:] = (begins[1:] == self.stops[:-1]) & (self.firsts[1:] == self.firsts[:-1])
         return on
 
     def bytes(self) -> Places:
         """(n,) int64: the bytes of each."""
         return self.stops - self.starts
 
+    def contents(self) -> Iterator[Any]:
+        """What makes each passage another one: its text; of an answer also its whole dialogue."""
+        said: dict[int, bytes] = {}  # a hash of each dialogue
+        for row, spoken in enumerate(marked(self.text, self.firsts).tolist()):
+            first, start = int(self.firsts[row]), int(self.starts[row])
+            if spoken and first not in said:
+                whole = self.text[first : self.lasts[row]]
+                said[first] = hashlib.blake2b(whole.tobytes(), digest_size=16).digest()
+            yield (said[first], start - first, self[row]) if spoken else self[row]
+
     def fingerprint(self) -> str:
         """A hash of these passages, without reading them."""
         digest = hashlib.blake2b(self.digest.encode(), digest_size=16)
-        for place in self._places:
+        for place in self._own:
             digest.update(np.ascontiguousarray(place).tobytes())
         return digest.hexdigest()
 
@@ -187,6 +227,39 @@ def passages_of(texts: Sequence[str]) -> Passages:
     stops = np.cumsum(np.array(sizes, dtype=np.int64), dtype=np.int64)
     starts = stops - np.array(sizes, dtype=np.int64)
     return Passages(spool.array(), starts, stops, starts, stops, spool.digest())
+
+
+def marked(text: Bytes, places: Places) -> Flags:
+    """(n,) whether the mark of a role stands at each of places (n,).
+
+    Example:
+        >>> text = np.frombuffer("a\ue001b".encode(), dtype=np.uint8)
+        >>> marked(text, np.array([0, 1, 4, 5])).tolist()
+        [False, True, False, False]
+    """
+    if len(text) < MARK:
+        return np.zeros(len(places), dtype=np.bool_)
+    inside = np.minimum(places, len(text) - MARK)
+    found = inside == places
+    for place, byte in enumerate(_LEAD):
+        found &= text[inside + place] == byte
+    last = text[inside + MARK - 1]
+    return found & (last <= _LAST) & (last > _LAST - MARK)
+
+
+def mark_places(text: Bytes) -> Places:
+    """Where marks of roles stand in a text, in ascending order.
+
+    Example:
+        >>> mark_places(np.frombuffer("\ue001a\ue002".encode(), dtype=np.uint8)).tolist()
+        [0, 4]
+    """
+    found = [np.zeros(0, dtype=np.int64)]
+    for low in range(0, len(text), SCANNED):
+        high = min(low + SCANNED, len(text))
+        places = np.flatnonzero(text[low:high] == _LEAD[0]).astype(np.int64) + low
+        found.append(places[marked(text, places)])
+    return np.concatenate(found)
 
 
 def line_places(text: Bytes, start: int, stop: int) -> tuple[Places, Places]:

@@ -26,6 +26,20 @@ CODE = (
 ROWS = (".jsonl", ".ndjson", ".json")
 TABLES = (".csv", ".tsv")
 SUFFIXES = (*TEXTS, *CODE)
+PICTURES = (  # or what may hold them
+    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
+    *(".webp", ".avif", ".ppm", ".pgm", ".pbm", ".pnm", ".zip", ".tar", ".tgz", ".npy", ".npz"),
+)
+OTHER = (  # what is known to be no text; a file of any other ending is one if its bytes are
+    *PICTURES,
+    *(".heic", ".ico", ".svg", ".psd", ".eps", ".ps", ".mp3", ".wav", ".flac", ".ogg", ".m4a"),
+    *(".mid", ".midi", ".mp4", ".mkv", ".avi", ".mov", ".bz2", ".xz", ".zst", ".7z", ".rar"),
+    *(".jar", ".whl", ".deb", ".pdf", ".doc", ".docx", ".xls", ".xlsx", ".ppt", ".pptx"),
+    *(".odt", ".ods", ".epub", ".pt", ".pth", ".ckpt", ".safetensors", ".gguf", ".onnx", ".h5"),
+    *(".mat", ".pkl", ".pickle", ".joblib", ".parquet", ".arrow", ".feather", ".db", ".sqlite"),
+    *(".bin", ".exe", ".dll", ".so", ".o", ".a", ".class", ".pyc", ".wasm", ".ttf", ".otf"),
+)
+NAMED = (".txt", ".text", *ROWS, *TABLES)  # whose names may say their part
 PARTS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
 ACCEPTED = (
     "a .txt file, a folder of texts or source files, JSONL or CSV with a column text, dialogues "
@@ -86,6 +100,26 @@ def kind(path: Path) -> str:
     return Path(name).suffix
 
 
+def parts_of(found: list[tuple[str, Path]]) -> dict[str, str]:
+    """The part of each file that a folder gives, by name; empty if it gives fewer than two.
+
+    A folder train/, valid/ or test/ names the part of what is in it, and so does a file train.csv
+    or train.txt at the top. Code does not: a train.py beside a test.py is no split.
+
+    Example:
+        >>> parts_of([(name, Path(name)) for name in ("train.csv", "val.csv", "more/a.txt")])
+        {'train.csv': 'train', 'val.csv': 'valid'}
+    """
+    words = {}
+    for name, path in found:
+        top, below, _ = name.lower().partition("/")
+        if not below:
+            top = top.split(".")[0] if kind(path) in NAMED else ""
+        words[name] = PARTS.get(top, "")
+    parts = {name: part for name, part in words.items() if part}
+    return parts if len(set(parts.values())) > 1 else {}
+
+
 def walk(root: Path, skipped: list[Skipped]) -> Iterator[tuple[str, Path]]:
     """(name, path) of the files below a folder that may be texts, in order of their names.
 
@@ -112,10 +146,8 @@ def _ignored(name: str) -> bool:
 def _refused(path: Path, real: str) -> str:
     """Why a file of a folder is not read, or ""."""
     ending = kind(path)
-    if ending in (*TABLES, ".json"):
-        return "is a table or data, not a text: bring it by itself"
-    if ending not in (*SUFFIXES, *ROWS):
-        return f"ends in {ending!r}, which is no text or code" if ending else "has no ending"
+    if ending in OTHER:
+        return f"ends in {ending!r}, which is no text or code"
     try:
         if path.is_symlink() and os.path.commonpath([real, os.path.realpath(path)]) != real:
             return "is a link that leads out of the folder"

@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from likewise.core.errors import DataError, UsageError, must
 from likewise.core.text import printable
 from likewise.domains.text import roles
 from likewise.domains.text.tokenise import Ids
 from likewise.domains.text.vocabulary import Vocabulary
+
+PROMPT = "prompt"
 
 
 def one_each(value: Any, n: int, name: str) -> list[Any]:
@@ -50,7 +53,7 @@ def tokens(
     texts = [_text(value, name, vocabulary) for value in values]
     rows = []
     for text, ids in zip(texts, vocabulary.encode(texts), strict=True):
-        if begins or (name == "prompt" and not len(ids)):
+        if begins or (name == PROMPT and not len(ids)):
             ids = np.append(vocabulary.begin, ids)
         if len(ids) > most:
             remedy = "Leave out its beginning."
@@ -66,10 +69,8 @@ def _text(value: Any, name: str, vocabulary: Vocabulary) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        turns = list(roles.script(value.split("\n"))) if vocabulary.marks else []
-        if len(turns) == 1 and roles.is_script(f"{value}\nUSER: \nASSISTANT: "):
-            return roles.marked(turns[0], answers=False)
-        return value
+        talks = bool(vocabulary.marks) and name == PROMPT and bool(value.strip())
+        return roles.asked(value) if talks else value
     if not isinstance(value, (list, tuple)):
         raise UsageError(must(f"a {name}", "a text", value))
     if not vocabulary.marks:
@@ -80,6 +81,15 @@ def _text(value: Any, name: str, vocabulary: Vocabulary) -> str:
         return roles.dialogue(value) + roles.ASSISTANT
     except DataError as error:
         raise UsageError(str(error)) from error
+
+
+def texts_of(values: Tensor, present: Tensor, vocabulary: Vocabulary) -> tuple[str | None, ...]:
+    """Prompts (n, p) as texts, None where `present` (n,) says that there is none."""
+    found: list[str | None] = []
+    for row, known in zip(values.cpu().numpy(), present.tolist(), strict=True):
+        begun = len(row) > 0 and row[0] == vocabulary.begin
+        found.append(vocabulary.decode(row[1:] if begun else row) if known else None)
+    return tuple(found)
 
 
 def refuse_strange(text: str, name: str, vocabulary: Vocabulary) -> None:

@@ -1,18 +1,20 @@
 """From whatever was brought to Records: a path, a list of texts, texts with labels."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from likewise.core.errors import DataError, must
+from likewise.core.errors import DataError, UsageError, must
 from likewise.core.records import Records, Skipped
 from likewise.domains.text import files, rows, token_files
 from likewise.domains.text.decode import BinaryError, encoding_of, lines, pieces
 from likewise.domains.text.documents import Documents
-from likewise.domains.text.files import ACCEPTED, PARTS, ROWS, TABLES, kind, missing, opened
+from likewise.domains.text.files import ACCEPTED, ROWS, SUFFIXES, TABLES, kind, missing, opened
+from likewise.domains.text.messages import sayable
 from likewise.domains.text.options import Options
 from likewise.domains.text.passages import records_of
 
@@ -28,7 +30,10 @@ def load(data: Any, given: Mapping[str, Any]) -> Records:
         if not path.exists():
             raise DataError(missing(path))
         if path.is_dir():
-            _folder(path, documents, options)
+            if token_files.parts(path):
+                options = _tokens(path, documents, options)
+            else:
+                _folder(path, documents, options)
             return records_of(documents, options, f"folder '{path}'", str(path))
         _file(path, path.name, documents, options)
         return records_of(documents, options, f"file '{path}'", str(path))
@@ -37,22 +42,61 @@ def load(data: Any, given: Mapping[str, Any]) -> Records:
 
 
 def _folder(root: Path, documents: Documents, options: Options) -> None:
-    """Every text below a folder; folders train/, valid/ and test/ are a split."""
+    """Every text below a folder; folders or files train, valid and test are a split."""
     found = list(files.walk(root, documents.skipped))
     if not found and not documents.skipped:
         raise DataError(f"folder '{root}' holds no files. Bring {ACCEPTED}.")
-    if documents.unit == "auto" and len(found) > 1:
+    plain = [path for _, path in found if kind(path) not in (*ROWS, *TABLES)]
+    known = [path for path in plain if kind(path) in SUFFIXES]
+    if documents.unit == "auto" and len(known or plain) > 1:
         documents.unit = "file"
-    tops = {name.split("/")[0].lower() for name, _ in found if "/" in name}
-    split = {PARTS[top] for top in tops if top in PARTS}
+    given = files.parts_of(found)
+    lacking: list[UsageError] = []
     for name, path in found:
-        top = name.split("/")[0].lower()
-        documents.latest = PARTS.get(top, "") if len(split) > 1 else ""
+        documents.latest = given.get(name, "")
+        read, told = len(documents), len(documents.skipped)
         try:
             _file(path, name, documents, options)
-        except DataError as error:
+        except (DataError, UsageError) as error:
+            if len(documents) == read:  # what it says holds for all of its rows
+                del documents.skipped[told:]
             documents.skipped.append(Skipped(name, str(error)))
+            lacking += [error] if isinstance(error, UsageError) else []
     documents.latest = ""
+    _tell(found, documents, lacking)
+
+
+def _tell(found: list[tuple[str, Path]], documents: Documents, lacking: list[UsageError]) -> None:
+    """Refuse a column that no file has, and note what was taken for text by its bytes alone."""
+    left_out = {one.what for one in documents.skipped}
+    held = [kind(path) in (*ROWS, *TABLES) and name not in left_out for name, path in found]
+    if lacking and not any(held):
+        raise lacking[0]
+    endings = (*SUFFIXES, *ROWS, *TABLES)
+    strange = [n for n, path in found if kind(path) not in endings and n not in left_out]
+    if strange:
+        few = ", ".join(strange[:3]) + (", ..." if len(strange) > 3 else "")
+        documents.notes.append(f"{len(strange):,} files of no known ending hold text: {few}.")
+
+
+def _tokens(root: Path, documents: Documents, options: Options) -> Options:
+    """A folder of files of tokens, each a part; what else is in it stays unread, and is told.
+
+    Returns:
+        the options, with the tokenizer of the folder where none was asked for.
+    """
+    bins = token_files.parts(root)
+    tokenizer = token_files.tokenizer_of(root, options.tokenizer)
+    for path, part in bins:
+        documents.latest = part if len(bins) > 1 else ""
+        _file(path, path.name, documents, replace(options, tokenizer=tokenizer))
+    documents.latest = ""
+    read = {*(path for path, _ in bins), Path(tokenizer)}
+    why = f"stands beside {bins[0][0].name}, which holds the tokens of this data"
+    others = sorted(path for path in root.iterdir() if path not in read and path.name[0] != ".")
+    documents.skipped += [Skipped(path.name, why) for path in others]
+    auto = options.tokenizer == "auto"
+    return replace(options, tokenizer=tokenizer) if auto else options
 
 
 def _file(path: Path, name: str, documents: Documents, options: Options) -> None:
@@ -64,6 +108,16 @@ def _file(path: Path, name: str, documents: Documents, options: Options) -> None
             documents.add(text, f"{name}#{number}")
         return
     parts = _parts(path, name, documents, options)
+    if kind(path) in (*ROWS, *TABLES):
+        _rows(path, name, parts, documents, options)
+    else:
+        documents.text(parts, name)
+
+
+def _rows(
+    path: Path, name: str, parts: Iterator[str], documents: Documents, options: Options
+) -> None:
+    """The rows of a file, each a document."""
     ending, what = kind(path), f"file '{path}'"
     if ending == ".json":
         text = "".join(parts)
@@ -72,16 +126,14 @@ def _file(path: Path, name: str, documents: Documents, options: Options) -> None
         found = rows.json_whole(text, name)
     elif ending in ROWS:
         found = rows.json_lines(lines(parts), name, documents)
-    elif ending in TABLES:
-        every = lines(parts)
-        found = rows.table(every, name, "\t" if ending == ".tsv" else ",")
     else:
-        documents.text(parts, name)
-        return
+        found = rows.table(lines(parts), name, "\t" if ending == ".tsv" else ",")
+    if options.column is None:
+        found = sayable(found, name, documents.skipped)
     rows.take(found, documents, options.column, what)
 
 
-def _parts(path: Path, name: str, documents: Documents, options: Options) -> Any:
+def _parts(path: Path, name: str, documents: Documents, options: Options) -> Iterator[str]:
     """The clean text of a file in pieces; what its encoding is goes to the notes."""
 
     def open_it() -> Any:

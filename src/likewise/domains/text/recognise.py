@@ -7,12 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from likewise.core.contract import Guess
-from likewise.domains.text.decode import HEAD, encoding_of
-from likewise.domains.text.files import ROWS, SUFFIXES, TABLES, TEXTS, kind, opened
+from likewise.core.errors import DataError
+from likewise.domains.text.decode import HEAD, BinaryError, encoding_of
+from likewise.domains.text.files import (
+    OTHER,
+    PICTURES,
+    ROWS,
+    SUFFIXES,
+    TABLES,
+    TEXTS,
+    kind,
+    opened,
+)
 from likewise.domains.text.rows import CHATS, SOURCE, TARGET, TEXT
-from likewise.domains.text.token_files import ENDING
+from likewise.domains.text.token_files import ENDING, parts
 
-GLANCE = 2000  # files looked at
+GLANCE = 2000  # files of a folder that are counted by their names
+LOOKED_INTO = 64  # of these, files whose names do not say what they hold
+SURE = 0.2  # of a guess from which on a file of a folder counts as a text
+LAST = 0.01  # of what is no text: where no other kind is surer, it is refused as none
 NOT = Guess(0.0, "neither a path nor a list of texts")
 
 
@@ -27,6 +40,8 @@ def recognises(data: Any) -> Guess:
         if listed and all(isinstance(one, str) for one in data):
             return Guess(0.9, "a list of texts")
         return NOT
+    except DataError as error:
+        return Guess(LAST, f"it {error}" if isinstance(error, BinaryError) else str(error))
     except Exception as error:  # a glance at anything must not fail
         return Guess(0.0, f"it cannot be looked at ({error})")
 
@@ -43,21 +58,38 @@ def _path(path: Path) -> Guess:
         return _rows(path)
     if ending == ENDING:
         return Guess(0.3, "a file ending in .bin may hold tokens")
-    if ending:
+    if ending in PICTURES:
         return Guess(0.0, f"a file ending in {ending!r} is no text")
+    if ending in OTHER:
+        return Guess(LAST, f"a file ending in {ending!r} is no text")
     with opened(path) as file:
         head = file.read(HEAD)
-    encoding_of(lambda: BytesIO(head))  # raises what is told if it is no text
-    return Guess(0.3, "a file without an ending that holds text")
+    encoding_of(lambda: BytesIO(head))
+    what = f"ending in {ending!r}" if ending else "without an ending"
+    return Guess(0.3, f"a file {what} that holds text")
 
 
 def _folder(path: Path) -> Guess:
-    """The share of a folder's files that are named as texts."""
-    names = (name for _, _, names in os.walk(path) for name in names if name[0] != ".")
-    some = list(islice(names, GLANCE))
-    own = [name for name in some if kind(Path(name)) in (*SUFFIXES, ".jsonl", ".ndjson")]
-    share = len(own) / len(some) if some else 0.0
-    return Guess(0.9 * share, f"{len(own)} of {len(some)} files in the folder are texts")
+    """The share of a folder's files that are texts, by their names or by a look into some."""
+    if parts(path):
+        return Guess(0.9, "a folder of files of tokens")
+    files = (Path(at) / n for at, _, names in os.walk(path) for n in names if n[0] != ".")
+    some = list(islice(files, GLANCE))
+    own = sum(kind(file) in (*SUFFIXES, ".jsonl", ".ndjson") for file in some)
+    named = (*SUFFIXES, ".jsonl", ".ndjson", *OTHER)
+    unclear = [file for file in some if kind(file) not in named]
+    looked = [_holds_text(file) for file in unclear[:LOOKED_INTO]]
+    own += round(sum(looked) / max(1, len(looked)) * len(unclear))
+    share = own / len(some) if some else 0.0
+    return Guess(0.9 * share, f"{own} of {len(some)} files in the folder are texts")
+
+
+def _holds_text(path: Path) -> bool:
+    """Whether a file of rows has a column of texts, or one of no known ending holds text."""
+    try:
+        return path.is_file() and _path(path).sure > SURE
+    except Exception:  # one file that cannot be looked at says nothing of the others
+        return False
 
 
 def _rows(path: Path) -> Guess:

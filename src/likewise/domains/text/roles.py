@@ -130,6 +130,48 @@ def marked(turns: Iterable[tuple[str, str]], *, answers: bool) -> str:
     return "".join(role[name] + plain(text) for name, text in turns)
 
 
+def answer(text: str) -> str:
+    r"""What is said up to where another speaks.
+
+    Example:
+        >>> answer("Hello\ue001Bye")
+        'Hello'
+    """
+    return _MARK.split(text, maxsplit=1)[0]
+
+
+def latest(text: str) -> str:
+    r"""A dialogue from the last turn on that is not the assistant's; all of it if there is none.
+
+    Example:
+        >>> latest("\ue001Hi\ue002Hello\ue001Bye\ue002See you")
+        '\ue001Bye\ue002See you'
+    """
+    others = [match.start() for match in _MARK.finditer(text) if match[0] != ASSISTANT]
+    return text[others[-1] :] if others else text
+
+
+def asked(text: str) -> str:
+    r"""What a person writes to a model of dialogues, up to where it answers.
+
+    Lines with USER: and the like are turns, and any other text is what a user says.
+
+    Example:
+        >>> asked("Hi"), asked("SYSTEM: Be kind.\nUSER: Hi")
+        ('\ue001Hi\ue002', '\ue000Be kind.\ue001Hi\ue002')
+        >>> asked("USER: Hi\nASSISTANT: Well,")
+        '\ue001Hi\ue002Well,'
+    """
+    turns = list(script(text.split("\n")))
+    if text.startswith(MARKS):
+        said = text
+    elif len(turns) == 1 and is_script(f"{text}\nUSER: \nASSISTANT: "):
+        said = marked(turns[0], answers=False)
+    else:
+        said = USER + plain(text).strip()
+    return said if _MARK.findall(said)[-1] == ASSISTANT else said + ASSISTANT
+
+
 def shown(text: str) -> str:
     r"""A dialogue as lines that a person reads; any other text as it is.
 

@@ -23,7 +23,8 @@ def save(records: Records, path: Path, provenance: Mapping[str, str]) -> list[Pa
     A record's id is its number, in its file's name and mark (where ids are no whole numbers,
     records are numbered from 0). A file that is there already is left alone if it is that very
     sample by its mark. In one .txt, texts of one line stand one a line, others with a line of
-    `---` between them. Every file has its mark beside it.
+    `---` between them. A .jsonl of answers or targets holds their prompts or sources too, where
+    these are known. Every file has its mark beside it.
 
     Raises:
         DataError: there are no records.
@@ -63,12 +64,17 @@ def _one(records: Records, path: Path, provenance: Mapping[str, str]) -> list[Pa
 
 
 def _rows(records: Records) -> list[dict[str, Any]]:
-    """What a line of a .jsonl holds: messages of a dialogue, or a text, and the label."""
+    """What a line of a .jsonl holds: messages of a dialogue, or a text, and the label.
+
+    An answer whose prompt is known is a dialogue with it; a text with a source is its target.
+    """
     rows = []
     for row, item in enumerate(records.items):
-        chat = records.facts.get("roles") and item.startswith(roles.MARKS)
-        content = {"messages": roles.messages(item)} if chat else {"text": roles.shown(item)}
         values = {name: some[row] for name, some in records.conditions.items()}
+        item = (values.pop("prompt", None) or "") + item
+        chat = records.facts.get("roles") and item.startswith(roles.MARKS)
+        name = "text" if values.get("source") is None else "target"
+        content = {"messages": roles.messages(item)} if chat else {name: roles.shown(item)}
         rows.append({**content, **{k: v for k, v in values.items() if v is not None}})
     return rows
 

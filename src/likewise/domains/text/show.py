@@ -7,7 +7,7 @@ from textwrap import wrap
 from likewise.core.errors import DataError, must
 from likewise.core.records import Records
 from likewise.core.text import printable
-from likewise.domains.text.roles import shown
+from likewise.domains.text.roles import latest, shown
 
 MOST = 12  # texts
 LINES = 14  # of one text
@@ -40,7 +40,7 @@ def show(records: Records) -> bytes:
         )
         top += LINE
         lines.append(_line(name[:COLUMNS], top, "name"))
-        for line in _lines(shown(records.items[row])):
+        for line in _lines(read(records, row)):
             top += LINE
             lines.append(_line(line, top))
         top += LINE // 2
@@ -52,6 +52,15 @@ def show(records: Records) -> bytes:
         f"{''.join(lines)}</svg>"
     )
     return page.encode()
+
+
+def read(records: Records, row: int) -> str:
+    """A record as a person reads it: an answer or a target after what it was made for."""
+    told = {name: values[row] for name, values in records.conditions.items()}
+    item: str = records.items[row]
+    if told.get("source") is not None:
+        return f"{shown(told['source'])}\n→ {shown(item)}"
+    return shown(item if told.get("prompt") is None else latest(told["prompt"] + item))
 
 
 def _line(text: str, top: int, kind: str = "") -> str:

@@ -13,7 +13,7 @@ OUTSIDE = math.log(0x110000)
 
 
 def sizes_of(passages: Passages, words: Vocabulary) -> Sizes:
-    """Bytes and characters of passages, their ends among them, and nats for unknown characters."""
+    """Bytes and characters of passages, what closes them among them, and nats for the unknown."""
     ends = torch.from_numpy(passages.closes).double()
     size = torch.from_numpy(passages.bytes()).double() + ends
     counts, lost = [], []

@@ -1,4 +1,8 @@
-"""Texts as training batches: records with what stands before them, and windows of a stream."""
+"""Texts as training batches: records with what stands before them, and windows of a stream.
+
+Of a dialogue the records are the answers of the assistant, each after all that was said before it.
+Windows hold whole dialogues, and say which of their tokens count: those that are of a record.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,19 +12,17 @@ import torch
 from torch import Tensor
 
 from likewise.core.condition import Batch, Conditions, Labels
-from likewise.core.errors import DataError
+from likewise.core.errors import DataError, must
 from likewise.core.rng import Draws
 from likewise.core.space import Sequence as SequenceSpace
 from likewise.core.space import Space
 from likewise.domains.text.corpus import Passages
-from likewise.domains.text.roles import MARKS
-from likewise.domains.text.stream import Stream
+from likewise.domains.text.stream import Stream, closings
 from likewise.domains.text.tokenise import Ids
 from likewise.domains.text.vocabulary import Vocabulary
 
 SOURCE = "source"
 ABSENT = 8  # one row in so many is trained without what stands before it, or without a source
-FAR = 1 << 16  # characters looked back for who speaks
 
 
 def filled(rows: Sequence[Ids], pad: int, length: int | None = None) -> Tensor:
@@ -30,27 +32,6 @@ def filled(rows: Sequence[Ids], pad: int, length: int | None = None) -> Tensor:
     for into, row in zip(x, rows, strict=True):
         into[: len(row)] = row
     return torch.from_numpy(x)
-
-
-def turns(tokens: Ids, vocabulary: Vocabulary, speaking: npt.NDArray[np.bool_]) -> Tensor:
-    """(n, T) bool: the tokens of the assistant, and the one that closes its turn.
-
-    Its own mark is not among them: that is what it is asked by.
-
-    Args:
-        tokens: (n, T).
-        vocabulary: with marks.
-        speaking: (n,) whether the assistant speaks just before the first token.
-    """
-    first = vocabulary.tokeniser.size
-    marks = (tokens >= first) & (tokens < first + len(vocabulary.marks))
-    marks |= (tokens == vocabulary.end) | (tokens == vocabulary.pad)
-    place = np.where(marks, np.arange(tokens.shape[1]), -1)
-    latest = np.maximum.accumulate(place, axis=1)  # (n, T) where the latest mark stands
-    spoken = np.take_along_axis(tokens, np.maximum(latest, 0), axis=1) == vocabulary.assistant
-    after = np.where(latest >= 0, spoken, speaking[:, None])  # (n, T) who speaks after each
-    before = np.concatenate([speaking[:, None], after[:, :-1]], axis=1)
-    return torch.from_numpy(before & (tokens != vocabulary.pad))
 
 
 class RecordSource:
@@ -63,7 +44,7 @@ class RecordSource:
         context: how many tokens a model sees at once.
         room: tokens of a prompt, at most. It must not tell how long a record is, and rows of
             prompts are as wide whichever records they stand before.
-        train: whether prompts are left out at random, and turns of a dialogue are told apart.
+        train: whether prompts and sources are left out at random.
     """
 
     def __init__(
@@ -85,7 +66,6 @@ class RecordSource:
         self.conditions = conditions
         self.train = train
         self._length = space.length
-        self._closes = passages.closes
 
     def __len__(self) -> int:
         return len(self.passages)
@@ -94,10 +74,8 @@ class RecordSource:
         """x (b, length) and conditions of the records numbered `index` (b,) int64."""
         rows, vocabulary = index.tolist(), self.vocabulary
         found = vocabulary.encode([self.passages[row] for row in rows])
-        ended = [
-            np.append(ids, vocabulary.end) if self._closes[row] else ids
-            for row, ids in zip(rows, found, strict=True)
-        ]
+        closing = closings(self.passages, rows, vocabulary)
+        ended = [np.concatenate(pair) for pair in zip(found, closing, strict=True)]
         for row, ids in zip(rows, ended, strict=True):
             self._check(row, ids)
         x = filled(ended, vocabulary.pad, self._length)
@@ -110,9 +88,6 @@ class RecordSource:
             values, known = c[SOURCE]
             c[SOURCE] = (values, known & (rng.integers(ABSENT, len(rows)) > 0))
         c["prompt"] = (filled(prompts, vocabulary.pad, self.room), present)
-        if self.train and vocabulary.marks:
-            speaking = np.array([self._speaking(row) for row in rows], dtype=np.bool_)
-            c["scored"] = (turns(x.numpy(), vocabulary, speaking), torch.ones_like(present))
         return x, c
 
     def _check(self, row: int, ids: Ids) -> None:
@@ -124,18 +99,10 @@ class RecordSource:
             )
 
     def _prompts(self, rows: Sequence[int]) -> list[Ids]:
-        """What stands before each row, as many tokens as there is room for."""
+        """What stands before each row, as many tokens as there is room for, the latest of it."""
         reach = self.vocabulary.tokeniser.reach * self.room
-        texts = [self.passages.before(row, reach) for row in rows]
-        begin = np.array([self.vocabulary.begin])
-        found = self.vocabulary.encode(texts)
-        return [ids[-self.room :] if len(ids) else begin for ids in found]
-
-    def _speaking(self, row: int) -> bool:
-        """Whether the assistant speaks just before a record."""
-        text = self.passages.before(row, FAR)
-        latest = max(MARKS, key=text.rfind)
-        return latest in text and latest == MARKS[2]
+        found = self.vocabulary.encode([self.passages.before(row, reach) for row in rows])
+        return [np.append(self.vocabulary.begin, ids)[-self.room :] for ids in found]
 
 
 class WindowSource:
@@ -144,6 +111,11 @@ class WindowSource:
     Windows stand side by side; each is shifted at random by up to half its length, so that every
     token is met at every place. A window's prompt is the one token before it. One row in eight
     begins where a record begins instead, and nothing is known of what stands before.
+
+    Args:
+        stream: of tokens.
+        vocabulary, space, conditions: of the codec.
+        answers: whether records are answers of dialogues, which alone are scored.
     """
 
     def __init__(
@@ -153,8 +125,10 @@ class WindowSource:
         vocabulary: Vocabulary,
         space: SequenceSpace,
         conditions: Conditions,
+        answers: bool,
     ) -> None:
         self.stream, self.vocabulary = stream, vocabulary
+        self.answers = answers
         self.space: Space = space
         self.conditions = conditions
         self._length = space.length
@@ -186,20 +160,11 @@ class WindowSource:
         c: dict[str, tuple[Tensor, Tensor]] = {
             "prompt": (torch.from_numpy(before)[:, None], present)
         }
-        if vocabulary.marks:
-            speaking = np.array([self._speaking(start) for start in starts.tolist()])
-            c["scored"] = (turns(x.numpy(), vocabulary, speaking), torch.ones(len(x)).bool())
+        if self.answers:
+            places = starts[:, None] + np.arange(self._length)
+            scored = torch.from_numpy(self.stream.learned(places)) & (x != vocabulary.pad)
+            c["scored"] = (scored, torch.ones(len(x), dtype=torch.bool))
         return x, c
-
-    def _speaking(self, start: int) -> bool:
-        """Whether the assistant speaks just before a place in the stream."""
-        first = self.vocabulary.tokeniser.size
-        for high in range(start, 0, -self._length):
-            some = self.stream.tokens[max(0, high - self._length) : high]
-            found = np.flatnonzero((some >= first) & (some != self.vocabulary.unknown))
-            if len(found):
-                return bool(some[found[-1]] == self.vocabulary.assistant)
-        return False
 
 
 def labels_of(values: Sequence[object], labels: Labels) -> tuple[Tensor, Tensor]:
@@ -207,3 +172,20 @@ def labels_of(values: Sequence[object], labels: Labels) -> tuple[Tensor, Tensor]
     number = {name: i for i, name in enumerate(labels.names)}
     found = torch.tensor([number.get(str(value), -1) for value in values], dtype=torch.int64)
     return found.clamp(min=0), found >= 0
+
+
+def sources_of(
+    texts: Sequence[object], vocabulary: Vocabulary, most: int
+) -> tuple[Tensor, Tensor]:
+    """(n, most) tokens of source texts, and (n,) whether a record has one.
+
+    Raises:
+        DataError: one is longer than those of training.
+    """
+    rows = vocabulary.encode(["" if text is None else str(text) for text in texts])
+    longest = max(rows, key=len, default=np.zeros(0))
+    if len(longest) > most:
+        got = f"{len(longest)} tokens"
+        raise DataError(must("a source text", f"of at most {most} tokens, as in training", got))
+    present = torch.tensor([text is not None for text in texts], dtype=torch.bool)
+    return filled(rows, vocabulary.pad, most), present

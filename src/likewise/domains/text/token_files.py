@@ -1,7 +1,8 @@
 """Files of token numbers, as small code bases write them: uint16 after uint16, `.bin`.
 
 They say nothing of the tokens, so they need the tokenizer.json that made them. A `meta.pkl` beside
-them is never read: nothing is unpickled here.
+them is never read: nothing is unpickled here. A folder of them holds `train.bin`, and perhaps
+`val.bin` and `test.bin`; what they were made of may stand beside them and is not read again.
 """
 
 from collections.abc import Iterator
@@ -11,12 +12,41 @@ from typing import Any
 import numpy as np
 
 from likewise.core.errors import DataError, StoreError, must
+from likewise.domains.text.files import PARTS, TEXTS
 from likewise.domains.text.tokenise import Tokeniser, tokeniser_from
 from likewise.store.files import read_json
 
 ENDING = ".bin"
 AT_ONCE = 1 << 20  # tokens
 ENDS = ("<|endoftext|>", "</s>", "<|end|>", "<eos>")
+TOKENIZER = "tokenizer.json"
+
+
+def parts(root: Path) -> list[tuple[Path, str]]:
+    """The files of tokens at the top of a folder with their parts; none without a train.bin."""
+    if not (root / f"train{ENDING}").is_file():
+        return []
+    found = [(root / f"{name}{ENDING}", part) for name, part in PARTS.items()]
+    return [(path, part) for path, part in found if path.is_file()]
+
+
+def tokenizer_of(root: Path, named: str) -> str:
+    """The tokenizer.json of a folder of tokens: the one that is named, or the one in it.
+
+    Raises:
+        DataError: there is none.
+    """
+    if named.endswith(".json"):
+        return named
+    if (root / TOKENIZER).is_file():
+        return str(root / TOKENIZER)
+    texts = sorted(path.name for path in root.iterdir() if path.suffix.lower() in TEXTS)
+    remedy = f", or bring the text itself, if it is '{root / texts[0]}'" if texts else ""
+    raise DataError(
+        f"'{root}' holds numbers of tokens, not what they stand for. Put the {TOKENIZER} that "
+        f"made them beside them, name it with tokenizer=PATH{remedy} (a meta.pkl is not read: "
+        "nothing is unpickled)."
+    )
 
 
 def texts(path: Path, tokenizer: str) -> Iterator[str]:
