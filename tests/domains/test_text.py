@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 
 import numpy as np
 import pytest
@@ -17,59 +16,11 @@ from likewise.core.errors import DataError, StoreError, UsageError
 from likewise.core.records import Records, split
 from likewise.core.rng import Draws
 from likewise.core.space import Sequence
-from likewise.domains.text import Text, cache, stream
+from likewise.domains.text import Text
 from likewise.domains.text.corpus import Passages, Spool, passages_of
+from tests.domains.texts import every, fitted, load_chats, load_long, long_text, real, story
 
 U, A = "\ue001", "\ue002"
-
-
-def story(n=40, seed=0, words=("one", "two", "sea", "sun", "été", "day")):
-    draw = np.random.default_rng(seed)
-    return [" ".join(draw.choice(words, 30)) + f" {i}." for i in range(n)]
-
-
-def long_text(n=4000, seed=0):
-    draw = np.random.default_rng(seed)
-    return " ".join("".join(draw.choice(list("abcdeé "), 7)) for _ in range(n))
-
-
-def chats(n=30, turns=6):
-    draw = np.random.default_rng(1)
-    talk = [" ".join(draw.choice(["yes", "no", "why", "well"], 6)) for _ in range(n * turns)]
-    return [
-        [
-            {"role": ("user", "assistant")[j % 2], "content": talk[i * turns + j]}
-            for j in range(turns)
-        ]
-        for i in range(n)
-    ]
-
-
-def load_chats(tmp_path, **options):
-    path = tmp_path / "chat.jsonl"
-    rows = (json.dumps({"messages": messages}) for messages in chats())
-    path.write_text("\n".join(rows))
-    return Text.load(str(path), **options)
-
-
-def load_long(tmp_path, **options):
-    path = tmp_path / "long.txt"
-    path.write_text(long_text(), encoding="utf-8")
-    return Text.load(path, **options)
-
-
-def fitted(records):
-    domain = Text()
-    domain.fit(records)
-    return domain
-
-
-def every(source, seed=0):
-    return source.batch(torch.arange(len(source)), Draws(seed))
-
-
-def real(row, pad):
-    return row[row != pad].tolist()
 
 
 def test_the_registry_finds_one_domain():
@@ -117,118 +68,6 @@ def test_the_prompt_is_the_text_before(tokenizer, tmp_path):
             assert len(ids) == min(32, start + 1)
         assert whole[:start].endswith(before.lstrip("\ufffd"))
         assert 0 < len(ids) <= 32  # half the context, however long the record is
-
-
-@pytest.mark.parametrize("tokenizer", ["characters", "bytes", "bpe"])
-def test_windows_that_are_not_shifted_tile_the_stream(tokenizer):
-    records = Text.load(story(), tokenizer=tokenizer, vocabulary=300, context=48)
-    domain = fitted(records)
-    packed = domain.views()[1]
-    source = domain.source(records, packed, train=True)
-    starts = np.arange(len(source)) * packed.length
-    x, c = source.windows(starts, np.zeros(len(starts), dtype=bool))
-    flat = x.flatten()
-    flat = flat[packed.mask(x).flatten()].numpy()
-    documents = np.split(flat, np.flatnonzero(flat == packed.end) + 1)
-    assert len(documents[-1]) == 0
-    back = [domain.codec.vocabulary.decode(ids) for ids in documents[:-1]]
-    assert back == story()
-    assert c["prompt"][0][1:, 0].tolist() == flat[starts[1:] - 1].tolist()
-    assert c["prompt"][0][0, 0] == packed.end
-    assert bool(c["prompt"][1].all())
-
-
-def test_windows_are_shifted_and_some_begin_with_a_record():
-    records = Text.load(story(), tokenizer="characters", context=48)
-    domain = fitted(records)
-    packed = domain.views()[1]
-    source = domain.source(records, packed, train=True)
-    tokens = source.stream.tokens.astype(np.int64)
-    index = torch.arange(len(source)).repeat(40)
-    x, c = source.batch(index, Draws(3))
-    packed.check(x)
-    prompt, present = c["prompt"]
-    assert 0.09 < float((~present).float().mean()) < 0.16
-    begins = {tuple(tokens[start : start + 48]) for start in source.stream.starts}
-    whole = {
-        tuple(tokens[start : start + 48]): tokens[start - 1] if start else packed.end
-        for start in range(len(tokens) - 47)
-    }
-    for row, before, known in zip(x, prompt[:, 0], present, strict=True):
-        if known:
-            assert tuple(row.tolist()) in whole
-            assert before in (packed.end, *tokens)
-        else:
-            assert tuple(real(row, packed.pad)) in begins
-    assert len(torch.unique(x, dim=0)) > 10 * len(source)
-    again, _ = source.batch(index, Draws(3))
-    assert torch.equal(x, again)
-    part, _ = source.batch(index[7:], Draws(3, start=7))
-    assert torch.equal(x[7:], part)
-
-
-def test_a_hole_in_a_document_is_a_seam_that_nothing_is_learned_of(tmp_path):
-    records = load_long(tmp_path, context=64)
-    domain = fitted(records)
-    packed = domain.views()[1]
-    some = records.take([0, 1, 3, 4])
-    tokens = domain.source(some, packed, train=True).stream.tokens
-    assert (tokens == packed.pad).sum() == 1
-    before, after = np.split(tokens, np.flatnonzero(tokens == packed.pad))
-    words = domain.codec.vocabulary
-    assert words.decode(before) == records.items[0] + records.items[1]
-    assert words.decode(after[1:]) == records.items[3] + records.items[4]
-
-
-def test_a_large_corpus_is_one_mapped_file_that_is_found_again(tmp_path, monkeypatch):
-    monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path / "cache"))
-    records = load_long(tmp_path)
-    domain = fitted(records)
-    packed = domain.views()[1]
-    held = domain.source(records, packed, train=True).stream
-    monkeypatch.setattr(stream, "HELD", 0)
-    first = domain.source(records, packed, train=True).stream
-    assert isinstance(first.tokens, np.memmap)
-    assert first.tokens.dtype == np.uint16
-    assert np.array_equal(first.tokens, held.tokens)
-    assert np.array_equal(first.starts, held.starts)
-    (entry,) = cache.place().iterdir()
-    monkeypatch.setattr(stream, "_write", None)  # a second reading must not need it
-    again = domain.source(records, packed, train=True).stream
-    assert np.array_equal(again.tokens, held.tokens)
-    other = domain.source(records.take(range(3)), packed, train=False)
-    assert len(other) == 3
-    entry.write_bytes(entry.read_bytes()[:-2])
-    monkeypatch.undo()
-    monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(stream, "HELD", 0)
-    mended = domain.source(records, packed, train=True).stream
-    assert np.array_equal(mended.tokens, held.tokens)
-
-
-def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
-    records = load_long(tmp_path)
-    domain = fitted(records)
-    held = domain.source(records, domain.views()[1], train=True).stream
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path / "file"))
-    monkeypatch.setattr(stream, "HELD", 0)
-    found = domain.source(records, domain.views()[1], train=True).stream
-    assert np.array_equal(found.tokens, held.tokens)
-    assert np.array_equal(found.starts, held.starts)
-
-
-def test_old_entries_of_the_cache_go_first(tmp_path, monkeypatch):
-    monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path))
-    paths = [cache.entry(f"{number:032x}") for number in range(3)]
-    for age, path in zip((30, 20, 10), paths, strict=True):
-        path.write_bytes(b"x" * 100)
-        os.utime(path, (path.stat().st_mtime - age,) * 2)
-    (tmp_path / f"images-{0:032x}.npy").write_bytes(b"x" * 1000)
-    monkeypatch.setattr(cache, "LIMIT", 250)
-    cache.prune(keep=paths[2])
-    assert [path.exists() for path in paths] == [False, True, True]
-    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_prompts_are_absent_for_one_training_row_in_eight():

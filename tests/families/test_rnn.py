@@ -295,3 +295,43 @@ def test_it_trains_in_bfloat16(cell):
 def test_an_unknown_cell_is_said_in_words():
     with pytest.raises(UsageError, match="did you mean 'lstm'"):
         from_json(Config, {"cell": "lsmt"})
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_window_is_learned_with_the_state_after_what_stands_before_it(cell):
+    """Windows side by side cost what the whole text costs, and no text looks into another."""
+    model = random(cell=cell)
+    text = torch.tensor([[0, 1, 2, 0, 2, END, 1, 1, 0, 2, 1, 0, 0, 2, 1, END, 2, 0]])
+    with torch.no_grad():
+        whole = model.logits(text)[0]
+        for first in (3, 6, 7, 12):
+            before, known = text[:, :first], torch.tensor([True])
+            state = model._carried({"earlier": (before, known)})
+            found = model.logits(text[:, first:], state=state)[0]
+            torch.testing.assert_close(found, whole[first:])
+            alone = model.logits(text[:, first:])[0]
+            assert not torch.allclose(alone[0], found[0])
+        assert model._carried({}) == ()
+
+
+def test_rows_without_a_text_before_them_begin_at_zero():
+    model, x = random(), torch.tensor([[0, 1, 2], [2, 1, 0]])
+    known = torch.tensor([False, True])
+    state = model._carried({"earlier": (torch.tensor([[PAD, PAD], [1, PAD]]), known)})
+    with torch.no_grad():
+        found = model.logits(x, state=state)
+        torch.testing.assert_close(found[:1], model.logits(x[:1]))
+        torch.testing.assert_close(found[1:], model.logits(torch.tensor([[1, 2, 1, 0]]))[:, 1:])
+
+
+def test_what_stands_before_a_window_changes_its_loss_and_gets_no_gradient():
+    model = random().train()
+    x, known = torch.tensor([[0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, END]]), torch.tensor([True])
+    c = {"prompt": (torch.tensor([[2]]), known)}
+    (alone,) = model.losses(x, c, step=Step(Draws(0), 0.5))
+    (told,) = model.losses(
+        x, {**c, "earlier": (torch.tensor([[0, 2, 1, PAD]]), known)}, step=Step(Draws(0), 0.5)
+    )
+    assert not torch.isclose(alone.value, told.value).any()
+    told.value.sum().backward()
+    assert model.table.weight.grad is not None

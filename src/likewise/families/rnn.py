@@ -3,7 +3,9 @@
 Mikolov et al., "Recurrent neural network based language model", 2010, with the cells and the
 dropout of Zaremba et al., "Recurrent neural network regularization", 2014. What it knows of a
 text is a state of fixed size, so a prompt may be of any length and a token costs the same
-wherever it stands.
+wherever it stands. A window of a long text is learned with the state after what stands before it,
+made anew by the weights of the step: so a step is a function of its batch, and a resumed training
+goes on bit for bit.
 """
 
 from collections.abc import Iterator
@@ -24,7 +26,7 @@ from likewise.nn.decoding import written
 from likewise.nn.heads import Head
 from likewise.nn.recurrent import Recurrent, State, told
 from likewise.nn.scoring import dropped, fitting, in_pieces, nats, shares
-from likewise.nn.tokens import UNBOUNDED, Reading, cut, prefixes, reading, silence, texts
+from likewise.nn.tokens import EARLIER, UNBOUNDED, Reading, cut, prefixes, reading, silence, texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +112,7 @@ class Rnn(Family[Config]):
         """The mean over tokens of -log p(token), one number a row."""
         c = dropped(c, self.steers, step.rng)
         read = self._reading(x, c)
-        yield Loss("model", shares(self._nats(read, c), read.scored))
+        yield Loss("model", shares(self._nats(read, c, self._carried(c)), read.scored))
 
     def log_prob(
         self, x: Tensor, c: Batch | None = None, *, rng: Draws | None = None, draws: int = 1
@@ -125,15 +127,26 @@ class Rnn(Family[Config]):
     def _reading(self, x: Tensor, c: Batch) -> Reading:
         return reading(self.space, self.conditions, x, c, room=UNBOUNDED)
 
-    def _nats(self, read: Reading, c: Batch) -> Tensor:
+    def _nats(self, read: Reading, c: Batch, state: State = ()) -> Tensor:
         """(n,) -log p of the tokens that count."""
-        return nats(self.logits(read.inputs, c), read).sum(dim=1)
+        return nats(self.logits(read.inputs, c, state), read).sum(dim=1)
 
-    def logits(self, inputs: Tensor, c: Batch | None = None) -> Tensor:
+    def logits(self, inputs: Tensor, c: Batch | None = None, state: State = ()) -> Tensor:
         """(n, w, tokens) of what follows each of the inputs (n, w); padding never does."""
         steering = self._steering(c, len(inputs))
         begins = inputs == self.space.end if self.space.packed else None
-        return self._told(self.recurrent(self._embedded(inputs, steering), begins))
+        return self._told(self.recurrent(self._embedded(inputs, steering), begins, state))
+
+    @torch.no_grad()
+    def _carried(self, c: Batch) -> State:
+        """The state after what stands before the windows of a training batch, if that is given."""
+        if EARLIER not in c:
+            return ()
+        rows, known = c[EARLIER]
+        lengths = (rows != self.space.pad).sum(dim=1).clamp(min=1)
+        rows, lengths = latest(rows, lengths, self.space.end)
+        x = self._embedded(rows, self._steering(c, len(rows)))
+        return tuple(part * known[:, None] for part in self.recurrent.read(x, lengths))
 
     def _steering(self, c: Batch | None, n: int) -> Tensor | None:
         """(n, d) what labels and the like say, or None without any."""

@@ -44,15 +44,18 @@ class Recurrent(nn.Module):
             if name.startswith("bias_ih"):
                 nn.init.ones_(bias.detach()[width : 2 * width])  # input, forget, cell, output
 
-    def forward(self, x: Tensor, begins: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, begins: Tensor | None = None, state: State = ()) -> Tensor:
         """(n, w, d) -> (n, w, d), the state at zero before places that begin a text.
 
         Args:
             x: (n, w, d).
-            begins: (n, w) bool, or None where no place but the first does.
+            begins: (n, w) bool, or None where no place but the first may.
+            state: before the first place; zero if it is not given.
         """
+        if begins is not None:
+            state = tuple(part * ~begins[:, :1] for part in state)  # (l, n, d) * (n, 1)
         if begins is None or not bool(begins[:, 1:].any()):
-            return cast(Tensor, self.layers(x)[0])
+            return self._through(x, state)
         first = begins.clone()
         first[:, 0] = True
         flat, begin = x.flatten(0, 1), torch.nonzero(first.flatten())[:, 0]  # (n * w, d), (s,)
@@ -60,7 +63,9 @@ class Recurrent(nn.Module):
         place = torch.arange(int(sizes.max()), device=x.device)
         inside = place < sizes[:, None]  # (s, longest): each text as a row of its own
         texts = flat[(begin[:, None] + place).clamp(max=len(flat) - 1)]
-        return cast(Tensor, self.layers(texts)[0])[inside].view_as(x)  # (n * w, d) -> (n, w, d)
+        row, column = begin // x.shape[1], begin % x.shape[1]
+        state = tuple(part[:, row] * (column == 0)[:, None] for part in state)  # (l, s, d)
+        return self._through(texts, state)[inside].view_as(x)  # (n * w, d) -> (n, w, d)
 
     def read(self, x: Tensor, lengths: Tensor) -> State:
         """The state after rows (n, w, d) of unequal lengths (n,), 1 at least."""
@@ -69,8 +74,14 @@ class Recurrent(nn.Module):
 
     def step(self, x: Tensor, state: State) -> State:
         """The state after one more place (n, d) of each row."""
-        before = state if len(state) > 1 else state[0]
-        return self._state(self.layers(x[:, None], before)[1])
+        return self._state(self.layers(x[:, None], self._given(state))[1])
+
+    def _through(self, x: Tensor, state: State) -> Tensor:
+        return cast(Tensor, self.layers(x, self._given(state))[0])
+
+    def _given(self, state: State) -> Tensor | State | None:
+        """A state as the layers take it."""
+        return state[0] if len(state) == 1 else state or None
 
     def _state(self, found: Tensor | State) -> State:
         return (found,) if isinstance(found, Tensor) else found

@@ -15,6 +15,7 @@ from likewise.core.space import Sequence
 
 PROMPT = "prompt"  # the condition that x follows on directly
 SCORED = "scored"  # in a training batch: which tokens of x the loss counts
+EARLIER = "earlier"  # in a training batch: what stands before the prompt of a window
 UNBOUNDED = 2**40  # inputs of a row, where no prompt needs to be cut
 
 

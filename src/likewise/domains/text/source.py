@@ -109,7 +109,8 @@ class WindowSource:
     """A `Source` whose rows are windows of one stream of tokens.
 
     Windows stand side by side; each is shifted at random by up to half its length, so that every
-    token is met at every place. A window's prompt is the one token before it. One row in eight
+    token is met at every place. A window's prompt is the one token before it; what stands before
+    that, up to a window of it, is `earlier`, for families that carry a state. One row in eight
     begins where a record begins instead, and nothing is known of what stands before.
 
     Args:
@@ -150,7 +151,7 @@ class WindowSource:
     def windows(
         self, starts: npt.NDArray[np.int64], absent: npt.NDArray[np.bool_]
     ) -> tuple[Tensor, Batch]:
-        """x (b, length) from places in the stream, with the token before each as prompt."""
+        """x (b, length) from places in the stream, with what stands before each."""
         tokens, vocabulary = self.stream.tokens, self.vocabulary
         rows = [tokens[start : start + self._length].astype(np.int64) for start in starts.tolist()]
         x = filled(rows, vocabulary.pad, self._length)
@@ -160,11 +161,20 @@ class WindowSource:
         c: dict[str, tuple[Tensor, Tensor]] = {
             "prompt": (torch.from_numpy(before)[:, None], present)
         }
+        earlier = [self._earlier(start) for start in starts.tolist()]
+        known = present & torch.tensor([len(row) > 0 for row in earlier], dtype=torch.bool)
+        c["earlier"] = (filled(earlier, vocabulary.pad, self._length), known)
         if self.answers:
             places = starts[:, None] + np.arange(self._length)
             scored = torch.from_numpy(self.stream.learned(places)) & (x != vocabulary.pad)
             c["scored"] = (scored, torch.ones(len(x), dtype=torch.bool))
         return x, c
+
+    def _earlier(self, start: int) -> Ids:
+        """What stands in the stream before the prompt of a window, behind the last seam."""
+        row = self.stream.tokens[max(0, start - 1 - self._length) : max(0, start - 1)]
+        seams = np.flatnonzero(row == self.vocabulary.pad)
+        return row[seams[-1] + 1 if len(seams) else 0 :].astype(np.int64)
 
 
 def labels_of(values: Sequence[object], labels: Labels) -> tuple[Tensor, Tensor]:
