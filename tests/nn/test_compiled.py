@@ -118,6 +118,26 @@ def test_what_follows_a_product_is_right_far_out(feed):
     )
 
 
+def test_places_beyond_the_cache_or_the_angles_are_refused():
+    needs_a_compiler()
+    shape = SHAPES["plain"]
+    laid = Laid(shape, *blocks_of(shape))
+    for room, angles in ((3, PLACES), (PLACES, 3)):
+        cache = Cache.empty(2, 2, shape, room, torch.ones(1))
+        cache.advance(2)
+        with pytest.raises(IndexError, match="4 places do not fit into 3"):
+            laid.read(torch.zeros(2, 2, 24), cache, Rotary(shape.size, angles, shape.base))
+
+
+def test_no_rows_are_read_as_none():
+    needs_a_compiler()
+    shape = SHAPES["plain"]
+    laid = Laid(shape, *blocks_of(shape))
+    cache = Cache.empty(2, 0, shape, PLACES, torch.ones(1))
+    x = laid.read(torch.zeros(0, 1, 24), cache, Rotary(shape.size, PLACES, shape.base))
+    assert laid.logits(x).shape == (0, 1, TOKENS)
+
+
 def test_nothing_hides_a_number_that_is_none():
     needs_a_compiler()
     shape = SHAPES["plain"]

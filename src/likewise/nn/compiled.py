@@ -177,9 +177,16 @@ class Compiled:
             keys, values: (blocks, n, g, room, s), those of the new places are filled in.
             lengths: (n,) int64, how many places of each row are filled.
             rotary: angles of all places, or none.
+
+        Raises:
+            IndexError: the cache has no room for the new places, or there are no angles for them.
         """
         shape, (n, w, d) = self.shape, x.shape
         x, threads, room = x.clone(), torch.get_num_threads(), keys.shape[3]
+        most = room if rotary.cos is None else min(room, len(rotary.cos))
+        until = w + max(lengths.tolist(), default=0)
+        if until > most:
+            raise IndexError(f"{until} places do not fit into {most}")
         inner = shape.heads * shape.size
         given = {"x": x, "keys": keys, "values": values, "lengths": lengths}
         if rotary.cos is not None and rotary.sin is not None:
