@@ -1,19 +1,25 @@
 """Going on from a trained model."""
 
+import json
 import random
 
+import numpy as np
 import pytest
 import torch
 
 import likewise as lw
 from likewise.core.errors import UsageError
+from likewise.workbench.continuing import widened
 from likewise.workbench.data import load
+from tests.domains.dialogues import A, U
+from tests.domains.dialogues import load as load_dialogues
 
 WORDS = ["river", "stone", "cloud", "amber", "violet", "thunder", "meadow", "copper", "orchard"]
 RNG = random.Random(0)
 TEXTS = [" ".join(RNG.choices(WORDS, k=9)) for _ in range(120)]
 MORE = [" ".join(RNG.choices(WORDS, k=9)) for _ in range(120)]
 NEW = [" ".join(RNG.choices([word[::-1] for word in WORDS], k=9)) for _ in range(120)]
+DIALOGUES = [[(U, text[:20].strip()), (A, text[20:].strip())] for text in MORE]
 SMALL = {"width": "32", "depth": "1", "heads": "2", "groups": "2", "hidden": "32", "batch": "16"}
 
 
@@ -62,3 +68,82 @@ def test_what_cannot_go_on_is_said(model, family, changes, says):
 def test_adapters_need_a_model():
     with pytest.raises(UsageError, match="lora needs a model to go on from"):
         lw.fit(NEW, "transformer", steps=1, lora=4)
+
+
+FAMILIES = {
+    "transformer": SMALL,
+    "rnn": {"width": "32", "batch": "16"},
+    "masked": {"width": "32", "depth": "1", "heads": "2", "hidden": "32", "batch": "16"},
+}
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def taught(request, tmp_path_factory):
+    """A model of plain texts, and the same after dialogues."""
+    folder = tmp_path_factory.mktemp("taught")
+    begun = lw.fit(TEXTS, request.param, steps=20, settings=FAMILIES[request.param])
+    load_dialogues(folder, DIALOGUES)
+    return begun, lw.fit(folder / "talk.jsonl", request.param, steps=30, start=begun)
+
+
+def test_a_model_of_plain_texts_learns_to_take_turns(taught, tmp_path):
+    begun, talks = taught
+    before, now = begun.domain, talks.domain
+    assert talks.family.space.tokens == begun.family.space.tokens + 3
+    assert list(now.roles.values()) == list(range(*np.array([0, 3]) + begun.family.space.tokens))
+    assert now.encode(TEXTS[0]) == before.encode(TEXTS[0])
+    assert (now.end, now.pad, now.codec.vocabulary.unknown) == (
+        before.end, before.pad, before.codec.vocabulary.unknown,
+    )  # fmt: skip
+    again = lw.open(talks.save(tmp_path / "model"))
+    assert again.domain.state() == now.state()
+    read = again.domain.codec.vocabulary.encode([f"{U}river{A}stone"])[0]
+    assert again.domain.codec.vocabulary.decode(read) == f"{U}river{A}stone"
+    for other in (again, talks):
+        if "temperature" in other.family.claims.controls and other.name != "masked":
+            said = "".join(lw.Conversation(other, seed=1).say("river stone"))
+            assert set(said) <= set(" ".join(WORDS))
+
+
+def test_rows_of_new_tokens_stand_behind_those_that_were_there():
+    old = {"table": torch.arange(8.0).view(4, 2), "other": torch.ones(3), "whole": torch.ones(4)}
+    new = {"table": torch.zeros(7, 2), "other": torch.zeros(3), "whole": torch.zeros(5)}
+    weights, grown = widened(old, new, 3, 6)
+    assert grown == {"table"}
+    mean = [2.0, 3.0]
+    assert weights["table"].tolist() == [[0, 1], [2, 3], [4, 5], mean, mean, mean, [6, 7]]
+    assert weights["other"] is old["other"]
+    assert weights["whole"] is old["whole"]
+
+
+def test_adapters_learn_new_tokens_in_full(model, tmp_path):
+    load_dialogues(tmp_path, DIALOGUES)
+    later = lw.fit(tmp_path / "talk.jsonl", "transformer", steps=10, start=model, lora=2)
+    marks = later.family.table.weight[-3:]
+    assert not torch.allclose(marks[0], marks[1])
+    assert all(p.requires_grad for p in later.family.parameters())
+
+
+def test_a_model_of_plain_texts_learns_pairs(model, tmp_path):
+    rows = [{"source": text, "target": " ".join(reversed(text.split()))} for text in TEXTS]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    later = lw.fit(tmp_path / "pairs.jsonl", "transformer", steps=5, start=model)
+    assert [one.name for one in later.domain.conditions()] == ["prompt", "source"]
+    (found,) = lw.translate(later, ["river stone"])
+    assert set(found) <= set(" ".join(WORDS))
+
+
+def test_what_learned_turns_later_exports_with_its_marks(model, tmp_path):
+    hf = pytest.importorskip("transformers")
+    load_dialogues(tmp_path, DIALOGUES)
+    begun = lw.fit(TEXTS, "transformer", steps=2, settings={**SMALL, "runs": "0"})
+    talks = lw.fit(tmp_path / "talk.jsonl", "transformer", steps=2, start=begun)
+    lw.export(talks, tmp_path / "hf")
+    theirs = hf.AutoTokenizer.from_pretrained(tmp_path / "hf")
+    messages = [{"role": "user", "content": "river"}]
+    prompt, _ = talks.domain.condition({"prompt": messages}, 1)["prompt"]
+    found = theirs.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    assert found == prompt[0].tolist()
+    closing = json.loads((tmp_path / "hf" / "generation_config.json").read_text())
+    roles = talks.domain.roles
+    assert closing["eos_token_id"] == [talks.domain.end, roles["system"], roles["user"]]

@@ -343,6 +343,10 @@ class Domain(ABC):
         """What the likelihood of records is divided by; None for the number of dimensions."""
         return None
 
+    def widened(self, train: Records) -> "Domain":
+        """This domain, or one with what new records need besides, for a model that goes on."""
+        return self
+
     def asks(self, records: Records) -> Batch:
         """What a sample for each of these records is made after; nothing if it is made freely."""
         return {}

@@ -1,10 +1,15 @@
 """Going on from a trained model: on new data, in all its weights or in small adapters."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from likewise.core.contract import Family
 from likewise.core.errors import UsageError, must
+from likewise.core.space import Sequence
 from likewise.nn.adapters import adapt, merge
 from likewise.store.model import Model
 
@@ -32,9 +37,16 @@ class Start:
             raise UsageError(must("lora", "a rank of at least 1", self.rank))
 
     def begin(self, family: Family[Any]) -> None:
-        """Put the model's weights into a family of its Config, and adapters where wanted."""
+        """Put the model's weights into a family of its Config, and adapters where wanted.
+
+        Tokens that the model did not know are learned in full, also beside adapters.
+        """
+        old, begun = self.model.family.state_dict(), family.state_dict()
+        weights, grown = widened(
+            old, begun, *(_tokens(one) for one in (self.model.family, family))
+        )
         try:
-            family.load_state_dict(self.model.family.state_dict())
+            family.load_state_dict(weights)
         except RuntimeError as error:
             raise UsageError(
                 f"the weights of {self.model.name} do not fit the settings that were changed. "
@@ -42,8 +54,43 @@ class Start:
             ) from error
         if self.rank is not None:
             adapt(family, rank=self.rank, alpha=2.0 * self.rank)
+            for name, weight in family.named_parameters():
+                weight.requires_grad_(weight.requires_grad or name in grown)
 
     def end(self, family: Family[Any]) -> None:
         """Fold adapters into the weights."""
         if self.rank is not None:
             merge(family)
+
+
+def widened(
+    old: Mapping[str, Tensor], new: Mapping[str, Tensor], before: int, now: int
+) -> tuple[dict[str, Tensor], set[str]]:
+    """Weights with rows for tokens that were added, and the names of those that have them.
+
+    A new token begins as the mean of the others (Hewitt, "Initializing new word embeddings for
+    pretrained language models", 2021); rows behind those of the tokens stay behind them.
+
+    Args:
+        old: the weights of a model of `before` tokens.
+        new: those of the same family with `now` tokens, for their shapes.
+        before, now: how many tokens there are.
+
+    Example:
+        >>> old, new = {"table": torch.eye(2), "w": torch.ones(2)}, {"table": torch.zeros(3, 2)}
+        >>> widened(old, {**new, "w": torch.ones(2)}, 2, 3)[0]["table"].tolist()
+        [[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]
+    """
+    weights, grown = dict(old), set()
+    for name, weight in old.items():
+        wanted = new[name].shape if name in new else weight.shape
+        if wanted != weight.shape and wanted == (len(weight) + now - before, *weight.shape[1:]):
+            added = weight[:before].mean(dim=0, keepdim=True).expand(now - before, *wanted[1:])
+            weights[name] = torch.cat([weight[:before], added, weight[before:]])
+            grown.add(name)
+    return weights, grown
+
+
+def _tokens(family: Family[Any]) -> int:
+    """How many tokens a family of sequences has."""
+    return family.space.tokens if isinstance(family.space, Sequence) else 0

@@ -113,7 +113,9 @@ class Prepared:
             remedy = "Train a model of its own on them."
             raise DataError(must("the data", f"{domain.name}, as before", records.domain, remedy))
         else:
-            _check_spelled(domain, records.take(parts.train))
+            train = records.take(parts.train)
+            domain = domain.widened(train)
+            _check_spelled(domain, train)
         return cls(records, parts, domain)
 
     @property

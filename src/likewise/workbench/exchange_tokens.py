@@ -102,7 +102,8 @@ def _names(
     """Names of the tokens from `size` on, which the tokeniser does not have; none is taken."""
     names = {i: f"<|unused {i}|>" for i in range(size, space.tokens)}
     if state["roles"]:
-        names |= {size + i: mark for i, mark in enumerate(ROLES.values())}
+        first = state.get("marks", size)
+        names |= {first + i: mark for i, mark in enumerate(ROLES.values())}
     if state["tokeniser"]["kind"] == "characters":
         names[space.end - 1] = "<|unknown|>"
     for number, name in ((space.end, "<|end|>"), (space.pad, "<|pad|>")):
@@ -134,7 +135,8 @@ def closing(state: Mapping[str, Any], space: Sequence) -> int | list[int]:
     """
     if not state["roles"]:
         return space.end
-    first = space.end - len(ROLES) - (state["tokeniser"]["kind"] == "characters")
+    unknown = state["tokeniser"]["kind"] == "characters"
+    first = state.get("marks", space.end - len(ROLES) - unknown)
     return [space.end, first, first + 1]
 
 

@@ -1,7 +1,6 @@
 """The domain of texts: what was learned of the training texts, and what a model carries."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +17,7 @@ from likewise.core.space import Sequence as SequenceSpace
 from likewise.core.space import Space
 from likewise.domains.text import prompts, read, recognise, save, show, toy
 from likewise.domains.text.corpus import Passages, passages_of
-from likewise.domains.text.learning import tokeniser_of
+from likewise.domains.text.learning import LABEL, SOURCE, Codec, learned, widened
 from likewise.domains.text.passages import LEAST
 from likewise.domains.text.roles import answer, plain
 from likewise.domains.text.sizes import sizes_of
@@ -33,30 +32,8 @@ from likewise.domains.text.stream import stream_of
 from likewise.domains.text.tokenise import tokeniser_from
 from likewise.domains.text.vocabulary import Vocabulary
 
-LABEL, PROMPT, SOURCE = "label", "prompt", "source"
-GIVEN = ("begin", "end", "pad", "tokens")  # of a checkpoint from elsewhere
-
-
-@dataclass(frozen=True, kw_only=True)
-class Codec:
-    """What is learned of training texts.
-
-    Attributes:
-        vocabulary: the tokens.
-        context: how many tokens a model sees at once.
-        passage: the most tokens of a record, its end among them; no more than the context.
-        whole: whether documents fit into the context; so records are whole documents, and a
-            prompt is how one begins, or of dialogues all that was said before.
-        labels: the names of the labels, sorted; empty if there are none.
-        source: the most tokens of a source text, 0 if there are none.
-    """
-
-    vocabulary: Vocabulary
-    context: int
-    passage: int
-    whole: bool
-    labels: tuple[str, ...]
-    source: int
+PROMPT = "prompt"
+GIVEN = ("begin", "end", "pad", "tokens", "marks")  # of a checkpoint from elsewhere
 
 
 class Text(Domain):
@@ -117,22 +94,13 @@ class Text(Domain):
             DataError: there is no record, or a ready tokeniser loses something of the text.
             LikewiseError: the tokenizers library is missing.
         """
-        passages = _passages(train)
-        sizes = passages.bytes()
-        roles = bool(train.facts.get("roles"))
-        sources = [str(one) for one in train.conditions.get(SOURCE, ()) if one is not None]
-        vocabulary = Vocabulary(tokeniser_of(train, passages, sources), roles=roles)
-        labels = {str(one) for one in train.conditions.get(LABEL, ()) if one is not None}
-        longest = max((len(text.encode()) for text in sources), default=0)
-        whole = bool((passages.opens & passages.closes).all())
-        self._codec = Codec(
-            vocabulary=vocabulary,
-            context=int(train.facts.get("context") or sizes.max() + 1),
-            passage=int(train.facts.get("passage") or sizes.max() + 1),
-            whole=bool(train.facts.get("fits")) if roles else whole,
-            labels=tuple(sorted(labels)),
-            source=max(longest, int(train.facts.get("source", 0))),
-        )
+        self._codec = learned(train, _passages(train))
+
+    def widened(self, train: Records) -> "Text":
+        """This domain with tokens for the roles of new dialogues, and room for new sources."""
+        wider = Text()
+        wider._codec = widened(self.codec, train)
+        return wider
 
     @property
     def codec(self) -> Codec:
@@ -161,7 +129,7 @@ class Text(Domain):
         domain = cls()
         try:
             tokeniser = tokeniser_from(state["tokeniser"])
-            given = {name: int(state[name]) for name in GIVEN} if "tokens" in state else None
+            given = {name: int(state[name]) for name in GIVEN if name in state} or None
             domain._codec = Codec(
                 vocabulary=Vocabulary(tokeniser, roles=bool(state["roles"]), given=given),
                 context=int(state["context"]),
@@ -319,7 +287,7 @@ class Text(Domain):
         """The tokens that open the turns of a dialogue; empty if there are none."""
         words = self.codec.vocabulary
         names = ("system", "user", "assistant") if words.marks else ()
-        return {name: words.tokeniser.size + place for place, name in enumerate(names)}
+        return {name: words.first + place for place, name in enumerate(names)}
 
     @property
     def end(self) -> int:

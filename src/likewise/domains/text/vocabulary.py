@@ -1,4 +1,7 @@
-"""The tokens of a codec: the tokeniser's own, then roles, the unknown, the end, the padding."""
+"""The tokens of a codec: the tokeniser's own, then roles, the unknown, the end, the padding.
+
+Where roles were learned later than the rest, their tokens stand behind all others.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -18,8 +21,9 @@ class Vocabulary:
     Args:
         tokeniser: whose tokens come first.
         roles: whether there are marks of roles, each one token.
-        given: {"begin", "end", "pad", "tokens"} of a checkpoint from elsewhere, which has its
-            own: the token before a text, the one after it, padding, and how many there are.
+        given: {"begin", "end", "pad", "tokens"} of a checkpoint, which has its own: the token
+            before a text, the one after it, padding, and how many there are; and "marks", the
+            first token of roles that were added to it.
 
     Example:
         >>> words = Vocabulary(Characters("ab"), roles=True)
@@ -34,12 +38,13 @@ class Vocabulary:
     ) -> None:
         self.tokeniser = tokeniser
         self.marks = MARKS if roles else ()
-        after = tokeniser.size + len(self.marks)
+        self.given = dict(given or {})
+        self.first = self.given.get("marks", tokeniser.size)  # token of a mark
+        after = tokeniser.size + (len(self.marks) if "marks" not in self.given else 0)
         self.unknown = after if isinstance(tokeniser, Characters) else None
         self.end = after + (self.unknown is not None)
         self.pad = self.end + 1
         self.size = self.end + 2
-        self.given = dict(given or {})
         if given is not None:
             self.end, self.pad, self.size = (given[name] for name in ("end", "pad", "tokens"))
         self.begin = self.given.get("begin", self.end)
@@ -47,7 +52,7 @@ class Vocabulary:
     @property
     def assistant(self) -> int | None:
         """The token of the mark of the assistant."""
-        return self.tokeniser.size + 2 if self.marks else None
+        return self.first + 2 if self.marks else None
 
     def encode(self, texts: Sequence[str]) -> list[Ids]:
         """The tokens of each text, without an end."""
@@ -58,7 +63,7 @@ class Vocabulary:
         found = []
         for some in pieces:
             parts = [
-                np.array([self.tokeniser.size + MARKS.index(part)])
+                np.array([self.first + MARKS.index(part)])
                 if place % 2
                 else self._known(next(flat))
                 for place, part in enumerate(some)
@@ -84,8 +89,8 @@ class Vocabulary:
         return "".join(parts)
 
     def _special(self, token: int) -> str:
-        mark = token - self.tokeniser.size
-        return self.marks[mark] if mark < len(self.marks) else UNKNOWN
+        mark = token - self.first
+        return self.marks[mark] if 0 <= mark < len(self.marks) else UNKNOWN
 
     def spelled(self) -> list[bytes]:
         """What each token adds to a text, as UTF-8; nothing if it is a role, the end or the like.
