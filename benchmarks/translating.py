@@ -54,7 +54,7 @@ def exact(model: Model, sources: list[str], targets: list[str], width: int) -> d
     """The share of sources that become their targets to the letter, and the seconds of each."""
     start = time.perf_counter()
     controls = Controls(temperature=0.0) if width == 1 else Controls()
-    found = translate(model, sources, width=width, controls=controls)
+    found = translate(model, sources, beams=width, controls=controls)
     seconds = time.perf_counter() - start
     right = sum(one == target for one, target in zip(found, targets, strict=True))
     return {"exact": right / len(sources), "seconds_each": seconds / len(sources)}

@@ -84,8 +84,8 @@ def test_the_search_finds_the_likeliest_of_all_texts(name, records):
         best = table[(nats.double() / sizes).argmax()].tolist()
         wanted.append(domain.text([t for t in best if t not in (domain.end, domain.pad)]))
     assert len(set(wanted)) > 1, "the source is read"
-    assert translate(model, sources, width=200) == wanted
-    assert translate(model, sources[:1], width=3) == translate(model, sources, width=3)[:1]
+    assert translate(model, sources, beams=200) == wanted
+    assert translate(model, sources[:1], beams=3) == translate(model, sources, beams=3)[:1]
 
 
 def test_a_draw_is_the_sample_of_the_model(records):
@@ -93,13 +93,13 @@ def test_a_draw_is_the_sample_of_the_model(records):
     sources = ["abbab", "bbbbb"]
     where = {"source": sources, "prompt": ["", ""]}
     drawn = model.sample(2, where, seed=4, controls=Controls(temperature=0.7))
-    found = translate(model, sources, width=1, seed=4, controls=Controls(temperature=0.7))
+    found = translate(model, sources, beams=1, seed=4, controls=Controls(temperature=0.7))
     assert found == list(drawn.items)
 
 
 def test_families_that_do_not_read_from_left_to_right_draw(records):
     model = lively(records, masked, "Masked", width=16, depth=1, heads=2, hidden=32)
-    (found,) = translate(model, ["abbab"], width=1)
+    (found,) = translate(model, ["abbab"], beams=1)
     assert set(found) <= set("ab\ufffd")
     with pytest.raises(UsageError, match=r"masked does not write from left to right.*Take 1 beam"):
         translate(model, ["abbab"])
@@ -123,7 +123,7 @@ def test_a_trained_transformer_translates_what_it_never_saw(tmp_path):
     records = Text.load(path)
     model = lw.fit(records, "transformer", steps=200, settings={**SIZES, "runs": "0"})
     held_out = Prepared.of(records).part("test").conditions["source"]
-    found = translate(model, list(held_out), width=2)
+    found = translate(model, list(held_out), beams=2)
     right = sum(one == source[::-1] for one, source in zip(found, held_out, strict=True))
     assert right >= 0.8 * len(held_out), "by chance it is 1 of 243"
 
@@ -138,9 +138,9 @@ def test_what_cannot_be_translated_is_refused(records):
     ):
         for width in (1, 4):
             with pytest.raises(UsageError, match=said):
-                translate(model, sources, width=width)
+                translate(model, sources, beams=width)
     with pytest.raises(UsageError, match="the number of beams must be 1 or more; got 0"):
-        translate(model, ["ab"], width=0)
+        translate(model, ["ab"], beams=0)
     with pytest.raises(UsageError, match=r"temperature shapes draws, and beams draw nothing"):
         translate(model, ["ab"], controls=Controls(temperature=0.5))
     assert translate(model, []) == []

@@ -75,7 +75,7 @@ def translate(
     )
     given = sys.stdin.read().splitlines() if sources == ["-"] else sources
     opened = verbs.open(model, family, device=device_of(device))
-    _print(translated(opened, given, width=beams, controls=controls, seed=seed))
+    _print(translated(opened, given, beams=beams, controls=controls, seed=seed))
 
 
 def _print(texts: list[str]) -> None:

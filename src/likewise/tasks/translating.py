@@ -13,7 +13,8 @@ from likewise.core.condition import Batch, take
 from likewise.core.contract import Controls
 from likewise.core.errors import UsageError, must
 from likewise.core.space import Sequence as SequenceSpace
-from likewise.nn.decoding import Readable, Reader, beams
+from likewise.nn.decoding import Readable, Reader
+from likewise.nn.decoding import beams as search
 from likewise.nn.tokens import prefixes
 from likewise.store.model import Model
 from likewise.tasks.codec import Codec, codec_of, never
@@ -27,7 +28,7 @@ def translate(
     model: Model,
     sources: Sequence[str],
     *,
-    width: int = WIDTH,
+    beams: int = WIDTH,
     controls: Controls = Controls(),
     seed: int = 0,
 ) -> list[str]:
@@ -36,7 +37,7 @@ def translate(
     Args:
         model: trained on pairs of texts (rows with `source` and `target`).
         sources: what is to be translated, each 1 token at least.
-        width: beams of a search for the likeliest text, whose log-probability is divided by its
+        beams: of a search for the likeliest text, whose log-probability is divided by its
             number of tokens (Wu et al., 2016); 1 for a draw, which any family can make.
         controls: temperature and the like of draws.
         seed: of draws; source i draws as sample i.
@@ -46,16 +47,16 @@ def translate(
             long, or has characters that there is no token for.
     """
     codec = codec_of(model)
-    _check(model, sources, width, controls)
+    _check(model, sources, beams, controls)
     where = {SOURCE: list(sources), "prompt": [""] * len(sources)}  # at a document's beginning
     if not sources:
         return []
-    if width == 1:
+    if beams == 1:
         return list(model.sample(len(sources), where, seed=seed, controls=controls).items)
     c = model.conditions(len(sources), where, seed=seed)
     model.family.eval()
     rows = [take(c, slice(row, row + 1)) for row in range(len(sources))]
-    return [codec.text(_likeliest(model, codec, told, width)) for told in rows]
+    return [codec.text(_likeliest(model, codec, told, beams)) for told in rows]
 
 
 def _check(model: Model, sources: Sequence[str], width: int, controls: Controls) -> None:
@@ -84,7 +85,7 @@ def _likeliest(model: Model, codec: Codec, c: Batch, width: int) -> list[int]:
     rows, lengths = prefixes(space, family.conditions, c, 1, family.device)
     row: Tensor = rows[0, : int(lengths[0])]
     reader = cast(Readable[Reader], family).reader(c, 1)
-    (tokens, _), *_ = beams(
+    (tokens, _), *_ = search(
         reader, row, width=width, most=space.length, end=space.end, never=never(codec)
     )
     return [token for token in tokens if token not in (codec.end, codec.pad)]
