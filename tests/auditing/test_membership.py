@@ -20,6 +20,17 @@ def test_a_model_that_remembers_its_training_records_is_held(material):
     assert finding.controls == {"positive": "fail", "negative": "pass"}
 
 
+def test_data_split_by_place_leave_a_difference_of_losses_unknown(material):
+    losses = material.losses
+    far = losses._replace(train=losses.train + float(torch.cat(losses).std()))
+    finding = judged(material, reference={"by_place": True}, losses=far)["membership by loss"]
+    assert finding.outcome == "unknown"
+    assert finding.evidence["area"] > 0.7
+    assert "the data were split by place" in finding.sentence
+    same = judged(material, reference={"by_place": True})["membership by loss"]
+    assert "split by place" not in same.sentence
+
+
 def test_a_slight_difference_of_losses_is_not_held(material):
     losses = material.losses
     spread = float(torch.cat(losses).std())

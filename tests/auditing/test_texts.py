@@ -174,6 +174,10 @@ def test_a_model_that_remembers_is_told_and_one_that_does_not_is_not(real, hones
         found = rule.judge(replace(honest, losses=losses), LEVEL)
         assert found.controls == {"positive": "fail", "negative": "pass"}
         assert found.outcome == outcome
+        placed = replace(honest, losses=losses, reference=replace(real, by_place=True))
+        told = rule.judge(placed, LEVEL)
+        assert told.outcome == {"fail": "unknown", "pass": "pass"}[outcome]
+        assert ("split by place" in told.sentence) == (outcome == "fail")
 
 
 def test_scores_set_losses_against_how_hard_a_text_is():

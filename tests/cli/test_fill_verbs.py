@@ -51,6 +51,8 @@ def test_translate_says_a_line_for_each_source(models, capsys, monkeypatch):
     assert len(said.splitlines()) == 2
     monkeypatch.setattr(sys, "stdin", io.StringIO("abcabcab\nccccaaaa\n"))
     assert likewise(capsys, *words, "-") == said
+    monkeypatch.setattr(sys, "stdin", io.StringIO("abcabcab\n\nccccaaaa\n"))
+    assert likewise(capsys, *words, "-").splitlines() == [said.split()[0], "", said.split()[1]]
     drawn = likewise(capsys, *words, "abcabcab", "--beams", 1, "--seed", 3, "--temperature", 0.5)
     again = likewise(capsys, *words, "abcabcab", "--beams", 1, "--seed", 3, "--temperature", 0.5)
     assert drawn == again

@@ -368,3 +368,29 @@ def test_dialogues_with_calls_are_read_and_told(tmp_path, packed):
     assert whole == [f"chat.jsonl{packed}:{number}" for number in range(31, 35)]
     cut = told[f"come after the last answer before a message that {TOOL}"]
     assert cut == [f"60 messages in 30 dialogues of chat.jsonl{packed}"]
+
+
+def test_scripts_in_a_folder_are_dialogues(tmp_path):
+    for name in "ab":
+        talk = "\n\n".join(f"USER: hi {name} {i}\nASSISTANT: {w}" for i, w in enumerate(prose(40)))
+        write(tmp_path / "talks" / f"{name}.txt", talk)
+    records = Text.load(tmp_path / "talks")
+    assert records.facts["roles"]
+    assert len(records) == 80
+    assert len(set(records.groups or records.ids)) == 80
+
+
+def test_each_row_has_a_form_of_its_own(tmp_path):
+    chat = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "well"}]
+    rows = [
+        {"messages": chat, "text": None},
+        {"text": "a plain text", "messages": None},
+        {"messages": None, "instruction": "say", "output": "said"},
+        {"text": None},
+    ]
+    some = [{"text": f"{text} {i}", "messages": None} for i, text in enumerate(prose(30))]
+    (tmp_path / "mixed.jsonl").write_text("\n".join(map(json.dumps, [*rows, *some])))
+    records = Text.load(tmp_path / "mixed.jsonl")
+    assert {"well", "a plain text", "said"} <= set(records.items)
+    assert len(records) == 3 + 30
+    assert [one.why for one in records.skipped] == ["holds NoneType, not text"]

@@ -230,7 +230,7 @@ def test_damaged_rows_are_skipped_and_told(tmp_path):
         "is no row with named columns",
         "holds int, not text",
         "is empty",
-        "has no 'text'",
+        "has no known column, but 'x'",
     ]
 
 

@@ -1,7 +1,9 @@
 """The compiled step: the blocks it stands for, bit for bit the same however rows are read."""
 
+import platform
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 import torch
@@ -148,14 +150,15 @@ def test_nothing_hides_a_number_that_is_none():
 
 
 @pytest.mark.parametrize("paired", [False, True])
-def test_strips_hold_every_weight_once(paired):
+@pytest.mark.parametrize("width", [8, 32])
+def test_strips_hold_every_weight_once(paired, width):
     weight = torch.arange(1, 2 * 37 * 5 + 1).float().view(74, 5)
-    strips = in_strips(weight, paired)
-    each = 16 if paired else 32
-    assert strips.shape == (-(-(37 if paired else 74) // each), 5, 32)
+    strips = in_strips(weight, width, paired)
+    each = width // 2 if paired else width
+    assert strips.shape == (-(-(37 if paired else 74) // each), 5, width)
     for output, row in enumerate(weight):
         half, place = divmod(output, 37) if paired else (0, output)
-        assert torch.equal(strips[place // each, :, place % each + 16 * half], row)
+        assert torch.equal(strips[place // each, :, place % each + width // 2 * half], row)
     assert strips.count_nonzero() == weight.numel()
 
 
@@ -182,12 +185,37 @@ def test_a_compiler_that_fails_leaves_nothing(monkeypatch, tmp_path, failure):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_damaged_file_in_the_cache_is_made_anew(monkeypatch, tmp_path):
+@pytest.mark.parametrize("kept", [0, 1000, -1])
+def test_a_damaged_file_in_the_cache_is_made_anew(monkeypatch, tmp_path, kept):
     needs_a_compiler()
     monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path))
-    source = compiled.SOURCE
-    (tmp_path / f"step-{compiled._digest(source)}.so").write_bytes(b"no library")
     assert library.__wrapped__() is not None
+    (path,) = tmp_path.glob("step-*.so")
+    whole = path.read_bytes()
+    path.unlink()  # the one that is open stays as it is
+    path.write_bytes(whole[:kept])
+    assert library.__wrapped__() is not None
+    assert path.read_bytes() == whole
+    assert sorted(one.suffix for one in tmp_path.iterdir()) == [".sha256", ".so"]
+
+
+@pytest.mark.parametrize("kind", ["x86-64", "x86-64-v3"])
+def test_narrower_registers_give_the_same(monkeypatch, tmp_path, kind):
+    """What processors without AVX-512 or without AVX run, where this one can run it too."""
+    needs_a_compiler()
+    if platform.machine() != "x86_64" or "avx2" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("another processor")
+    flags = [one.replace("native", kind) for one in compiled.FLAGS]
+    monkeypatch.setattr(compiled, "FLAGS", flags)
+    monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path))
+    found = library.__wrapped__()
+    assert found.strip() == {"x86-64": 8, "x86-64-v3": 16}[kind]
+    monkeypatch.setattr(compiled, "library", lambda: found)
+    for shape in SHAPES.values():
+        made, x = blocks_of(shape), torch.randn(3, 12, shape.width)
+        torch.testing.assert_close(
+            stepwise(shape, made, x, [7, 1, 4]), plainly(shape, made, x), atol=2e-4, rtol=2e-4
+        )
 
 
 def test_only_float32_on_a_processor_fits():

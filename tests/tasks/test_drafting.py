@@ -128,3 +128,14 @@ def test_equal_seeds_give_equal_texts(pair):
     )
     assert [x.tokens for x in one] == [x.tokens for x in other] != [x.tokens for x in third]
     assert torch.tensor([len(x.tokens) for x in one]).max() <= 12
+
+
+def test_a_text_may_stop_in_the_middle_of_a_round(pair):
+    """A model that is its own draft guesses right, so a stop falls on every place of a round."""
+    large, _ = pair
+    asked = {"most": 16, "controls": GREEDY}
+    (whole,) = complete(large, ["one"], **asked)
+    for stop in set(whole.text):
+        (found,) = complete(large, ["one"], **asked, stop=[stop], draft=large)
+        assert found.text == whole.text.partition(stop)[0]
+        assert found.finish == "stop"

@@ -31,6 +31,7 @@ class Reference:
         label: what the families are steered by, and how it is read, or None.
         groups: further columns of the data that are not part of the records themselves.
         seed: of the controls.
+        by_place: whether the parts are different places of few long records, such as one text.
     """
 
     train: Tensor
@@ -40,6 +41,7 @@ class Reference:
     label: Group | None = None
     groups: tuple[Group, ...] = ()
     seed: int = 0
+    by_place: bool = False
     _known: dict[Hashable, Any] = field(
         init=False, default_factory=dict, repr=False, compare=False
     )

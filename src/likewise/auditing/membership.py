@@ -93,6 +93,16 @@ def _never_seen(material: Material) -> Material:
     return replace(material, losses=Losses(losses.valid, losses.valid[:0], losses.test))
 
 
+PLACED = (
+    "But the data were split by place, so training records are of another part of them than the "
+    "others, and the rule cannot tell that from memory."
+)
+
+
+def _placed(material: Material) -> str | None:
+    return PLACED if material.reference.by_place else None
+
+
 BY_LOSS = Rule(
     name="membership by loss",
     effect=_by_loss,
@@ -100,6 +110,7 @@ BY_LOSS = Rule(
     negative=_never_seen,
     applies=_has_losses,
     unable=_unusable,
+    doubt=_placed,
     shared=False,
 )
 

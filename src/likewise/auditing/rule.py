@@ -85,6 +85,7 @@ class Rule(Generic[M]):
         negative: material that must pass.
         applies: why it has nothing to say of some material, or None.
         unable: why it cannot tell although it should, or None; it then says unknown.
+        doubt: what else than the model could make it fail, or None; a fail is then unknown.
         shared: the controls are made of real records alone, so that they come out alike for all
             families with equally many samples and are run once.
     """
@@ -95,6 +96,7 @@ class Rule(Generic[M]):
     negative: Callable[[M], M]
     applies: Callable[[M], str | None] = no_reason
     unable: Callable[[M], str | None] = no_reason
+    doubt: Callable[[M], str | None] = no_reason
     shared: bool = True
 
     def judge(self, material: M, level: float) -> Finding:
@@ -125,6 +127,9 @@ class Rule(Generic[M]):
         if wrong:
             words = f"{found.sentence} The rule could not be relied on here: {wrong}."
             return replace(finding, outcome="unknown", sentence=words)
+        doubt = self.doubt(material) if finding.outcome == "fail" else None
+        if doubt is not None:
+            return replace(finding, outcome="unknown", sentence=f"{found.sentence} {doubt}")
         return finding
 
     def _controls(self, material: M) -> dict[str, Outcome]:

@@ -58,6 +58,7 @@ class RealTexts:
             such pieces alone. Empty: train.
         valid, test: texts that they never saw.
         seed: of the controls.
+        by_place: whether the parts are different places of few long texts.
     """
 
     train: Sequence[str]
@@ -65,6 +66,7 @@ class RealTexts:
     test: Sequence[str]
     pieces: Sequence[str] = ()
     seed: int = 0
+    by_place: bool = False
     _known: dict[Hashable, Any] = field(
         init=False, default_factory=dict, repr=False, compare=False
     )

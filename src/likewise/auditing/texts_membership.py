@@ -20,6 +20,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from likewise.auditing.membership import PLACED
 from likewise.auditing.membership import _effect as told_apart
 from likewise.auditing.rule import Effect, Rule
 from likewise.auditing.texts import Asked, Texts
@@ -111,6 +112,7 @@ def _rule(
         positive=_remembered,
         negative=_never_seen,
         applies=applies,
+        doubt=lambda texts: PLACED if texts.reference.by_place else None,
         shared=False,
     )
 

@@ -73,9 +73,12 @@ def translate(
     controls = Controls(
         temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition=repetition
     )
-    given = sys.stdin.read().splitlines() if sources == ["-"] else sources
+    piped = sources == ["-"]
+    given = sys.stdin.read().splitlines() if piped else sources
+    asked = [line for line in given if line.strip() or not piped]  # a blank line stays one
     opened = verbs.open(model, family, device=device_of(device))
-    _print(translated(opened, given, beams=beams, controls=controls, seed=seed))
+    found = iter(translated(opened, asked, beams=beams, controls=controls, seed=seed))
+    _print([next(found) if line.strip() else "" for line in given])
 
 
 def _print(texts: list[str]) -> None:

@@ -88,7 +88,8 @@ class Records:
         origin: the path or name that it came from.
         facts: what the domain must know besides (levels, colours, ...), as plain data. With
             "pieces" a record is a piece of its group (a passage of a document): what makes two
-            groups one is all of them, not a piece (a licence at the head of each).
+            groups one is all of them, not a piece (a licence at the head of each). With
+            "by_place" the parts of a split are different places of few long records.
     """
 
     domain: str

@@ -14,6 +14,7 @@ Shapes: n rows, w new places, d width, h heads of size s, g heads of keys and va
 import ctypes
 import functools
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -32,8 +33,9 @@ from likewise.nn.attention import Rotary, Shape
 
 SOURCE = Path(__file__).with_name("step.c")
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC")
-STRIP = 32  # outputs of a product that are summed side by side
 FOLLOWS = {"nothing": 0, "swiglu": 1, "relu2": 2, "gelu": 3}
+VARYING = ("processor", "cpu MHz", "bogomips", "BogoMIPS", "core id", "apicid", "initial apicid",
+           "physical id", "siblings", "cpu cores", "cache size", "microcode")  # fmt: skip
 PATIENCE = 120  # seconds that compiling may take
 FAR = 1 << 62  # of a window that is none
 
@@ -44,26 +46,39 @@ def library() -> ctypes.CDLL | None:
     compiler = shutil.which("gcc")
     if compiler is None or sys.platform != "linux":
         return None
-    path = cache() / f"step-{_digest(SOURCE)}.so"
-    with suppress(OSError):  # none yet, or a damaged one
-        return _opened(path)
     with suppress(OSError, subprocess.SubprocessError):
-        _compile(compiler, SOURCE, path)
+        path = cache() / f"step-{_digest(SOURCE)}.so"
+        if not _whole(path):  # none yet, or a damaged one
+            _compile(compiler, SOURCE, path)
         return _opened(path)
     return None
+
+
+def _whole(path: Path) -> bool:
+    """Whether a compiled file is the user's own, and as it was written."""
+    with suppress(OSError):
+        own = path.stat().st_uid == os.getuid()
+        return own and _seal(path).read_text() == hashlib.sha256(path.read_bytes()).hexdigest()
+    return False
+
+
+def _seal(path: Path) -> Path:
+    """The file with the hash of a compiled one."""
+    return path.with_suffix(".sha256")
 
 
 def _opened(path: Path) -> ctypes.CDLL:
     found = ctypes.CDLL(str(path))
     for function in (found.read_places, found.tell):
         function.argtypes, function.restype = [ctypes.POINTER(_Step)], None
+    found.strip.argtypes, found.strip.restype = [], ctypes.c_int64
     return found
 
 
 def _digest(source: Path) -> str:
     """Of all that the compiled file depends on: a cache may be shared by several machines."""
     processor = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
-    told = [line for line in processor.splitlines() if line.startswith(("model name", "flags"))]
+    told = [line for line in processor.splitlines() if not line.startswith(VARYING)]
     parts = [source.read_text(), *FLAGS, *told]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
@@ -82,7 +97,10 @@ def _compile(compiler: str, source: Path, path: Path) -> None:
             subprocess.run(
                 [compiler, *arguments], check=True, capture_output=True, timeout=PATIENCE
             )
+        seal = _seal(whole)
+        seal.write_text(hashlib.sha256(whole.read_bytes()).hexdigest())
         whole.replace(path)
+        seal.replace(_seal(path))
 
 
 class _Product(ctypes.Structure):
@@ -245,7 +263,8 @@ class Compiled:
         """A layer in strips; `paired` if its first half of outputs gates the second."""
         weight, outputs = layer.weight, len(layer.weight) // (2 if paired else 1)
         bias = weight.new_zeros(len(weight)) if layer.bias is None else layer.bias
-        strips, columns = in_strips(weight, paired), in_strips(bias[:, None], paired)
+        width = self.library.strip()
+        strips, columns = (in_strips(x, width, paired) for x in (weight, bias[:, None]))
         return _Product(self._keep(strips), self._keep(columns), weight.shape[1], outputs)
 
     def _keep(self, x: Tensor) -> int:
@@ -253,12 +272,12 @@ class Compiled:
         return x.data_ptr()
 
 
-def in_strips(weight: Tensor, paired: bool) -> Tensor:
-    """(outputs, inputs) -> (strips, inputs, 32), zeros where there are no more outputs.
+def in_strips(weight: Tensor, width: int, paired: bool) -> Tensor:
+    """(outputs, inputs) -> (strips, inputs, width), zeros where there are no more outputs.
 
-    If paired, a strip is 16 of the first half of the outputs and 16 of the second.
+    If paired, half of a strip is of the first half of the outputs and half of the second.
     """
     halves, inputs = weight.chunk(2) if paired else (weight,), weight.shape[1]
-    each = STRIP // len(halves)
+    each = width // len(halves)
     parts = [F.pad(x, (0, 0, 0, -len(x) % each)).view(-1, each, inputs) for x in halves]
-    return torch.cat(parts, dim=1).transpose(1, 2).contiguous()  # (strips, inputs, 32)
+    return torch.cat(parts, dim=1).transpose(1, 2).contiguous()  # (strips, inputs, width)

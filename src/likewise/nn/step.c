@@ -1,8 +1,8 @@
 /* The blocks of a transformer over a few new places of each row, in one call; see compiled.py.
 
    Shapes: n rows, w new places of each, d width, h heads of size s, g heads of keys and values.
-   A product's weights stand in strips of 32 outputs: (strips, inputs, 32), so that they are read
-   in one sweep; what a strip gives for one place is summed in the same order whatever the batch.
+   A product's weights stand in strips of outputs, two registers wide: (strips, inputs, STRIP), so
+   that they are read in one sweep; what a strip gives for one place is summed in the same order whatever the batch.
    All threads walk through all phases together; at the end of an `omp for` they wait for each
    other. */
 
@@ -11,20 +11,25 @@
 #include <stdint.h>
 #include <string.h>
 
-#define LANES 16
-#define STRIP (2 * LANES)
+/* A vector is as wide as a register, and as many sums are kept at a time as there are registers. */
 #if defined(__AVX512F__)
-#define TILE 8 /* places a strip is multiplied with at a time: as many sums as registers hold */
+#define LANES 16
+#define TILE 8 /* places that a strip is multiplied with at a time */
+#elif defined(__AVX__)
+#define LANES 8
+#define TILE 4
 #else
-#define TILE 2
+#define LANES 4
+#define TILE 4
 #endif
+#define STRIP (2 * LANES)
 
 typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4)));
 
 enum follows { NOTHING, SWIGLU, RELU2, GELU };
 
 struct product {
-    const float *weight, *bias; /* (strips, inputs, 32), (32 * strips,) */
+    const float *weight, *bias; /* (strips, inputs, STRIP), (STRIP * strips,) */
     int64_t inputs, outputs;
 };
 
@@ -260,6 +265,9 @@ void read_places(const struct step *a)
         }
     }
 }
+
+/* How many outputs stand side by side in the weights of a product. */
+int64_t strip(void) { return STRIP; }
 
 /* The logits of places x. */
 void tell(const struct step *a)

@@ -114,6 +114,8 @@ def _told(spoken: Spoken, rows: list[Row], end: int) -> Iterator[tuple[Event, in
             for place, count in enumerate(spoken.counts.tolist())
             if step < count and numbers[place] not in over
         ]
+        if not here:  # all were over before the round was
+            return
         some = [rows[numbers[place]] for place in here]
         events = taken(some, spoken.tokens[here, step], spoken.logits[here, step], end)
         for place, event in zip(here, events, strict=True):

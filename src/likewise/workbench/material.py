@@ -67,6 +67,7 @@ def reference(
         label=label,
         groups=_groups(prepared, rows, folder, fit=fit, seed=seed, steps=steps),
         seed=seed,
+        by_place=bool(prepared.records.facts.get("by_place")),
     )
 
 

@@ -76,8 +76,14 @@ class RunTexts:
     @cached_property
     def _real(self) -> RealTexts:
         valid, test = self.some("valid"), self.some("test")
-        pieces = self.some("train")
-        return RealTexts(train=self.train, valid=valid, test=test, pieces=pieces, seed=self.seed)
+        return RealTexts(
+            train=self.train,
+            valid=valid,
+            test=test,
+            pieces=self.some("train"),
+            seed=self.seed,
+            by_place=bool(self.prepared.records.facts.get("by_place")),
+        )
 
     def audit(
         self, x: Tensor, model: Model, losses: Losses | None, rows: Sequence[tuple[Part, Tensor]]

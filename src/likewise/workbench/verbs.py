@@ -321,7 +321,8 @@ def open_run(folder: Path, name: str | None = None, *, device: str = "cpu") -> M
 
     run = Run.open(folder)
     done = [n for n in run.families() if kinds(n)[-1].claims.role == "model"]
-    if name is None and (folder / "leaderboard.json").exists():
+    ranked = (folder / "leaderboard.json").exists()
+    if name is None and ranked:
         name = read_json(folder / "leaderboard.json")["best"]
     if name is None and len(done) == 1:
         name = done[0]
@@ -329,7 +330,9 @@ def open_run(folder: Path, name: str | None = None, *, device: str = "cpu") -> M
         states = ", ".join(f"{one} ({run.state(one)})" for one in done) or "none"
         raise UsageError(f"{folder} has no trained family yet; it has: {states}.")
     if name is None:
-        raise UsageError(f"name a family of {folder}: it has {', '.join(done)}.")
+        why = "no family may be released, so none is best" if ranked else "it is not ranked yet"
+        which = f"Name one of {', '.join(done)}: --family {done[0]}."
+        raise UsageError(f"{folder} has several families, and {why}. {which}")
     if run.state(name) != "done" and not (folder / name / "config.json").exists():
         raise UsageError(
             must("family", f"one that {folder} has trained ({', '.join(done)})", name)

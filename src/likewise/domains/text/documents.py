@@ -32,6 +32,7 @@ class Documents:
 
     def __init__(self, unit: str = "auto") -> None:
         self.unit = unit
+        self.scripts = unit == "auto"  # whether plain texts may be scripts of dialogues
         self.spool = Spool()
         self.starts, self.stops = array("q"), array("q")
         self.names: list[str] = []
@@ -78,7 +79,7 @@ class Documents:
         """A plain text that comes in clean pieces: a script, lines, paragraphs or one document."""
         first = next(parts, "")
         every = chain([first], parts)
-        if self.unit == "auto" and roles.is_script(first):
+        if self.scripts and roles.is_script(first):
             self._script(lines(every), name)
         else:
             self._plain(every, name)

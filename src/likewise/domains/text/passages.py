@@ -125,6 +125,7 @@ def records_of(documents: Documents, options: Options, what: str, origin: str) -
             "vocabulary": options.vocabulary,
             "context": plan.context,
             "passage": plan.limit + 1,  # with its end
+            "by_place": plan.positional,
             "pieces": not plan.positional and not whole,
             "roles": documents.roles,
             "fits": plan.fits,

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -74,14 +74,14 @@ def _long_fields() -> Iterator[None]:
 
 
 def take(rows: Rows, documents: Documents, column: str | None, what: str) -> None:
-    """Add every row to the documents; the first that has a known form says which it is.
+    """Add every row to the documents, each in the form that its columns say.
 
     Raises:
         DataError: no row has a form that is known.
         UsageError: there is no such column.
     """
-    read: Callable[[Mapping[str, Any], Documents, str], None] | None = None
     first: Any = None
+    known = False
     for name, row in rows:
         if isinstance(row, str):
             row = {TEXT: row}
@@ -89,15 +89,16 @@ def take(rows: Rows, documents: Documents, column: str | None, what: str) -> Non
             documents.skipped.append(Skipped(name, "is no row with named columns"))
             continue
         first = first or row
-        read = read or _form(row, column)
+        read = _form(row, column)
+        known = known or read is not None
         if read is None:
             documents.skipped.append(Skipped(name, f"has no known column, but {_named(row)}"))
             continue
         _try(read, row, documents, name)
-    if first is not None and read is None:
+    if first is not None and not known:
         if column is not None:
-            known = nearest(column, [str(key) for key in first])
-            raise UsageError(f"column {column!r} is not in {what}; {known}.")
+            near = nearest(column, [str(key) for key in first])
+            raise UsageError(f"column {column!r} is not in {what}; {near}.")
         raise DataError(f"{what} must have columns {FORMS}; got {_named(first)}.")
 
 
@@ -117,14 +118,18 @@ def _named(row: Mapping[str, Any]) -> str:
 
 
 def _form(row: Mapping[str, Any], column: str | None) -> Any:
-    """How a row is read, by its columns; None if it has none that are known."""
+    """How a row is read, by its columns; None if it has none that are known.
+
+    A column without a value counts as none: tables have one in rows of another form.
+    """
     if column is not None:
         return _column(column) if column in row else None
-    if any(name in row for name in CHATS):
+    told = {name for name, value in row.items() if value is not None}
+    if told & set(CHATS):
         return _chat
-    if "instruction" in row and "output" in row:
+    if {"instruction", "output"} <= told:
         return _alpaca
-    if SOURCE in row and TARGET in row:
+    if {SOURCE, TARGET} <= told:
         return _pair
     return _column(TEXT) if TEXT in row else None
 
@@ -142,7 +147,9 @@ def _pair(row: Mapping[str, Any], documents: Documents, name: str) -> None:
 
 
 def _chat(row: Mapping[str, Any], documents: Documents, name: str) -> None:
-    documents.add(roles.dialogue(next(row[key] for key in CHATS if key in row)), name)
+    documents.add(
+        roles.dialogue(next(row[key] for key in CHATS if row.get(key) is not None)), name
+    )
 
 
 def _alpaca(row: Mapping[str, Any], documents: Documents, name: str) -> None:
