@@ -139,3 +139,5 @@ def test_a_text_may_stop_in_the_middle_of_a_round(pair):
         (found,) = complete(large, ["one"], **asked, stop=[stop], draft=large)
         assert found.text == whole.text.partition(stop)[0]
         assert found.finish == "stop"
+        said = "".join(stream(large, "one", **asked, stop=[stop], draft=large))
+        assert said == found.text
