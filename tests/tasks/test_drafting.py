@@ -130,14 +130,14 @@ def test_equal_seeds_give_equal_texts(pair):
     assert torch.tensor([len(x.tokens) for x in one]).max() <= 12
 
 
-def test_a_text_may_stop_in_the_middle_of_a_round(pair):
+def test_texts_may_stop_in_the_middle_of_a_round(pair):
     """A model that is its own draft guesses right, so a stop falls on every place of a round."""
     large, _ = pair
-    asked = {"most": 16, "controls": GREEDY}
-    (whole,) = complete(large, ["one"], **asked)
-    for stop in set(whole.text):
-        (found,) = complete(large, ["one"], **asked, stop=[stop], draft=large)
-        assert found.text == whole.text.partition(stop)[0]
-        assert found.finish == "stop"
-        said = "".join(stream(large, "one", **asked, stop=[stop], draft=large))
-        assert said == found.text
+    asked, prompts = {"most": 16, "controls": GREEDY}, ["one", "another one", "x"]
+    for stop in set("".join(one.text for one in complete(large, prompts, **asked))):
+        plain, told = (
+            complete(large, prompts, **asked, stop=[stop], draft=one) for one in (None, large)
+        )
+        assert [(one.text, one.finish) for one in told] == [
+            (one.text, one.finish) for one in plain
+        ]
