@@ -6,6 +6,7 @@ import torch
 
 from likewise.core.contract import Controls
 from likewise.store.model import open_model
+from likewise.tasks.texts import complete
 from likewise.workbench.exchange import adopt, export
 from tests.workbench.exchanging import hf, inputs, theirs_of, words_of
 
@@ -19,7 +20,7 @@ def test_the_whole_way_of_a_checkpoint(hf, tmp_path, name):
     words_of(tmp_path / "in", begins=name != "gpt2")
     model = adopt(tmp_path / "in", context=12)
     rows = inputs(39, width=12) + 1
-    rows[rows == 2] = 5  # an end inside would begin another text
+    rows[:, 4] = 2  # an end inside parts turns, and what stands before it is still read
     with torch.no_grad():
         mine, known = model.family.logits(rows), theirs(rows).logits
     assert torch.allclose(mine[..., 1:40], known[..., 1:], atol=1e-4)
@@ -27,6 +28,13 @@ def test_the_whole_way_of_a_checkpoint(hf, tmp_path, name):
     prompt = model.domain.condition({"prompt": "w3 w4"}, 1)["prompt"][0][0].tolist()
     assert prompt == [*begins, 6, 7]
     assert greedy(model) == generated(theirs, model, begins)
+    for first in (9, 17):  # texts that differ before their end alone
+        text = [*begins, first, 2, 6]
+        (found,) = complete(model, [text], most=1, controls=Controls(temperature=0))
+        logits = theirs(torch.tensor([text])).logits[0, -1].detach().clone()
+        logits[model.family.space.pad : model.family.space.pad + 1] = -torch.inf
+        assert found.tokens[0] == int(logits.argmax())
+        assert found.log_probs[0] == pytest.approx(float(logits.log_softmax(0).max()), abs=1e-4)
     model.save(tmp_path / "saved")
     again = open_model(tmp_path / "saved")
     assert again.sample(3, seed=2).items == model.sample(3, seed=2).items

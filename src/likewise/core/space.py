@@ -114,6 +114,8 @@ class Sequence:
             equal, for they hold the same rows.
         over: tokens besides `end` with which a row that is drawn from left to right is over: in
             dialogues, those of who speaks next. Spaces that differ in them alone are equal.
+        closes: whether nothing behind an `end` knows of what stands before it, as in texts that
+            are packed here. In a checkpoint from elsewhere it may part the turns of one text.
     """
 
     kind: ClassVar[str] = "sequence"
@@ -124,6 +126,7 @@ class Sequence:
     packed: bool = False
     unknown: int | None = field(default=None, compare=False)
     over: tuple[int, ...] = field(default=(), compare=False)
+    closes: bool = field(default=True, compare=False)
 
     @property
     def shape(self) -> tuple[int, ...]:

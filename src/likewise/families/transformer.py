@@ -223,7 +223,8 @@ class Transformer(Family[Config]):
         """Who sees whom; None where all see all before them."""
         w = inputs.shape[1]
         near = self.config.window if (self.config.window or w) < w else None
-        apart = self.space.packed and bool((inputs[:, 1:] == self.space.end).any())
+        packed = self.space.packed and self.space.closes
+        apart = packed and bool((inputs[:, 1:] == self.space.end).any())
         if near is None and not apart:
             return None
         place = torch.arange(w, device=inputs.device)

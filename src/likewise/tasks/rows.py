@@ -113,7 +113,7 @@ class Row:
             course: what follows the request's form.
         """
         tokens, end, size = list(request.tokens), space.end, space.tokens
-        if end in tokens:  # it closed a document: what follows knows nothing of it
+        if space.closes and end in tokens:  # what follows one knows nothing before it
             tokens = tokens[len(tokens) - 1 - tokens[::-1].index(end) :]
         penalised = request.controls.repetition != 1.0
         read = torch.tensor([tokens])

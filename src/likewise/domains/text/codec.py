@@ -155,6 +155,7 @@ class Text(Domain):
                 packed=packed,
                 unknown=words.unknown,
                 over=tuple(self.roles.values()),
+                closes=words.closes,
             )
 
         if codec.labels or codec.source:

@@ -50,6 +50,11 @@ class Vocabulary:
         self.begin = self.given.get("begin", self.end)
 
     @property
+    def closes(self) -> bool:
+        """Whether the end closes a text for good: not in a checkpoint from elsewhere."""
+        return not self.given or "marks" in self.given
+
+    @property
     def assistant(self) -> int | None:
         """The token of the mark of the assistant."""
         return self.first + 2 if self.marks else None
