@@ -129,7 +129,8 @@ def main() -> None:
         net = AutoModelForCausalLM.from_pretrained(export(model, Path(folder) / "hf")).eval()
     size = 4 * sum(p.numel() for p in model.family.parameters())
     print(f"{model.parameters / 1e6:.1f} million parameters; {given.threads} threads")
-    print(f"memory: {bandwidth() / 1e9:.1f} GB/s: at best {bandwidth() / size:.0f} steps a second")
+    speed = bandwidth()
+    print(f"memory: {speed / 1e9:.1f} GB/s: at best {speed / size:.0f} steps a second")
     for n in map(int, given.batches.split(",")):
         rows = torch.randint(0, 250, (n, 16), generator=torch.manual_seed(1))
         pairs = [

@@ -60,8 +60,10 @@ def train_job(
 
 
 def _next(path: Path, family: str) -> str:
-    """What to do with a model that is trained: to talk, if it was trained on dialogues."""
+    """What to do with a model that is trained: to talk or to translate, if it learned that."""
     state = read_json(path / family / "codec.json")["state"]
+    if state.get("source"):
+        return f'likewise translate {path} "…"'
     return f"likewise chat {path}" if state.get("roles") else f"likewise sample {path} -n 64"
 
 

@@ -11,7 +11,7 @@
 | `corpus.py`, `passages.py` | text that may be larger than memory, cut and split by position |
 | `near.py` | near-duplicate documents |
 | `tokenise.py`, `vocabulary.py` | tokenisers, and the tokens that they lack |
-| `learning.py` | the tokeniser of training texts |
+| `learning.py` | what is learned of training texts: tokens, lengths, labels |
 | `stream.py`, `source.py`, `cache.py` | training batches from one stream of tokens |
 | `prompts.py` | what a person asks for, as tokens |
 | `save.py`, `show.py`, `toy.py` | files, a page, a small generated corpus |

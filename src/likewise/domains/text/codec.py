@@ -19,6 +19,7 @@ from likewise.domains.text import prompts, read, recognise, save, show, toy
 from likewise.domains.text.corpus import Passages, passages_of
 from likewise.domains.text.learning import LABEL, SOURCE, Codec, learned, widened
 from likewise.domains.text.passages import LEAST
+from likewise.domains.text.prompts import PROMPT
 from likewise.domains.text.roles import answer, plain
 from likewise.domains.text.sizes import sizes_of
 from likewise.domains.text.source import (
@@ -32,8 +33,7 @@ from likewise.domains.text.stream import stream_of
 from likewise.domains.text.tokenise import tokeniser_from
 from likewise.domains.text.vocabulary import Vocabulary
 
-PROMPT = "prompt"
-GIVEN = ("begin", "end", "pad", "tokens", "marks")  # of a checkpoint from elsewhere
+GIVEN = ("begin", "end", "pad", "tokens", "marks")  # of a vocabulary that has its own
 
 
 class Text(Domain):

@@ -9,10 +9,10 @@ import numpy as np
 from likewise.core.records import Records
 from likewise.domains.text.corpus import Passages
 from likewise.domains.text.roles import MARKS, plain
+from likewise.domains.text.rows import LABEL, SOURCE
 from likewise.domains.text.tokenise import Tokeniser, check_fit, learn
 from likewise.domains.text.vocabulary import Vocabulary
 
-LABEL, SOURCE = "label", "source"
 LEARNED = 1 << 26  # bytes of train, evenly spread, that a tokeniser learns from
 CHECKED = 1 << 22  # characters of train that a ready tokeniser must give back
 

@@ -17,11 +17,11 @@ from likewise.core.rng import Draws
 from likewise.core.space import Sequence as SequenceSpace
 from likewise.core.space import Space
 from likewise.domains.text.corpus import Passages
+from likewise.domains.text.rows import SOURCE
 from likewise.domains.text.stream import Stream, closings
 from likewise.domains.text.tokenise import Ids
 from likewise.domains.text.vocabulary import Vocabulary
 
-SOURCE = "source"
 ABSENT = 8  # one row in so many is trained without what stands before it, or without a source
 
 
