@@ -3,12 +3,12 @@
 import json
 
 import numpy as np
-import torch
 
-from likewise.core.rng import Draws
 from likewise.domains.text import Text
+from tests.domains.texts import every, fitted, real
 
 S, U, A = "\ue000", "\ue001", "\ue002"
+__all__ = ["every", "fitted", "real"]  # of texts of any kind
 NAMES = {S: "system", U: "user", A: "assistant"}
 
 
@@ -35,20 +35,6 @@ def load(folder, dialogues, more=(), **options):
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, *more]), encoding="utf-8")
     return Text.load(path, **options)
-
-
-def fitted(records):
-    domain = Text()
-    domain.fit(records)
-    return domain
-
-
-def every(source, seed=0):
-    return source.batch(torch.arange(len(source)), Draws(seed))
-
-
-def real(row, pad):
-    return row[row != pad].tolist()
 
 
 def whole(dialogue):
