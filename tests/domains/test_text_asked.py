@@ -42,6 +42,10 @@ def test_an_answer_that_is_drawn_ends_where_another_speaks(tmp_path):
         ("USER: why\nASSISTANT: we", f"{U}why{A}we"),
         (f"{U}why", f"{U}why{A}"),
         ([{"role": "user", "content": "why"}], f"{U}why{A}"),
+        (
+            [{"role": "user", "content": "why"}, {"role": "assistant", "content": "we"}],
+            f"{U}why{A}we",
+        ),
         ("", ""),
     ],
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from likewise.core.errors import DataError
-from likewise.domains.text import Text
+from likewise.domains.text import Text, token_files
 
 tokenizers = pytest.importorskip("tokenizers")
 
@@ -39,6 +39,22 @@ def test_documents_come_back(made):
     domain.fit(records)
     words = domain.codec.vocabulary
     assert words.decode(words.encode([texts[3]])[0]) == texts[3]
+
+
+def test_numbers_of_four_bytes_are_known(made):
+    texts, tokenizer, path = made
+    np.fromfile(path, dtype=np.uint16).astype(np.uint32).tofile(path)
+    assert list(Text.load(path, tokenizer=str(tokenizer)).items) == texts
+
+
+def test_many_tokens_need_four_bytes(tmp_path):
+    for size, each, word in ((1 << 16, 2, "two"), ((1 << 16) + 1, 4, "four")):
+        path = tmp_path / f"{size}.bin"
+        np.array([1, 2, 3], dtype=f"<u{each}").tofile(path)
+        assert token_files._numbers(path, size).tolist() == [1, 2, 3]
+        path.write_bytes(b"a" * (2 * each - 1))
+        with pytest.raises(DataError, match=f"uint{8 * each} numbers, {word} bytes each"):
+            token_files._numbers(path, size)
 
 
 def test_numbers_alone_say_nothing(made):

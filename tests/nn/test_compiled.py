@@ -1,5 +1,6 @@
 """The compiled step: the blocks it stands for, bit for bit the same however rows are read."""
 
+import os
 import platform
 import shutil
 import subprocess
@@ -183,6 +184,19 @@ def test_a_compiler_that_fails_leaves_nothing(monkeypatch, tmp_path, failure):
     monkeypatch.setattr(subprocess, "run", fail)
     assert library.__wrapped__() is None
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_compiler_left_is_cleared_away(monkeypatch, tmp_path):
+    needs_a_compiler()
+    monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path))
+    old, new = (tmp_path / f"{compiled.UNFINISHED}{name}" for name in ("old", "new"))
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "step.o").write_bytes(b"half")
+    os.utime(old, (0, 0))
+    assert library.__wrapped__() is not None
+    assert new.exists()  # another process may be at it
+    assert not old.exists()
 
 
 @pytest.mark.parametrize("kept", [0, 1000, -1])

@@ -261,6 +261,26 @@ def test_an_answer_of_no_stated_length_ends_with_the_context(ask):
     assert found.choices[0].finish_reason == "length"
 
 
+def test_an_answer_never_forgets_its_question(ask):
+    messages = [{"role": "user", "content": "x" * 80}]
+    body = {"model": "standin", "messages": messages, "seed": 1}
+    found = ask.chat.completions.create(**body, max_tokens=60)
+    assert found.usage.total_tokens == 97
+    assert found.choices[0].finish_reason == "length"
+    plain = ask.chat.completions.create(**body)
+    assert found.choices[0].message.content == plain.choices[0].message.content
+
+
+def test_an_answer_that_was_begun_goes_on(ask):
+    messages = [{"role": "user", "content": "Hi"}]
+    body = {"model": "standin", "temperature": 0, "max_tokens": 12}
+    whole = ask.chat.completions.create(**body, messages=messages).choices[0].message.content
+    begun = [*messages, {"role": "assistant", "content": whole[:5]}]
+    found = ask.chat.completions.create(**{**body, "max_tokens": 4}, messages=begun)
+    assert whole[5:].startswith(found.choices[0].message.content)
+    assert found.usage.prompt_tokens == 1 + 3 + 1 + len(whole[:5].encode())
+
+
 def test_a_server_may_write_texts_longer_than_the_context():
     model = standin(length=20)
     with running(model, most_tokens=70) as (_, port), client(port) as ask:

@@ -13,7 +13,7 @@ MODEL = standin(length=96)
 
 
 def test_texts_are_those_of_the_model_s_samples():
-    model = standin(length=48, endless=False)
+    model = standin(length=48, roles=False, endless=False)
     prompts = ["ab", "", "a longer one"]
     found = complete(model, prompts, seed=3, slots=2)
     records = model.sample(3, {"prompt": prompts}, seed=3)
@@ -44,9 +44,18 @@ def test_a_dialogue_is_the_turns_with_the_tokens_of_their_roles():
     turns = [{"role": "user", "content": " Hi "}, {"role": "assistant", "content": "Yo"}]
     spoken = dialogue(codec_of(MODEL), turns)
     assert spoken == [[ROLES["user"], *b"Hi"], [ROLES["assistant"], *b"Yo"]]
-    assert opened(codec_of(MODEL), spoken) == [END, *spoken[0], *spoken[1], ROLES["assistant"]]
+    assert opened(codec_of(MODEL), spoken[:1]) == [END, *spoken[0], ROLES["assistant"]]
+    assert opened(codec_of(MODEL), spoken) == [END, *spoken[0], *spoken[1]]  # it goes on
     with pytest.raises(UsageError, match="a role must be one of system, user, assistant; got 'x'"):
         dialogue(codec_of(MODEL), [{"role": "x", "content": ""}])
+
+
+def test_a_model_of_dialogues_must_be_asked_something():
+    for prompt in ("", " \n"):
+        with pytest.raises(UsageError, match=r"a prompt must be what this model of dialogues ans"):
+            complete(MODEL, ["ab", prompt])
+        with pytest.raises(UsageError, match="Ask something"):
+            stream(MODEL, prompt)
 
 
 def test_a_conversation_reads_what_was_said_before():

@@ -10,7 +10,10 @@ import torch
 import likewise as lw
 from likewise.core.errors import UsageError
 from likewise.workbench.continuing import widened
-from likewise.workbench.data import load
+from likewise.workbench.data import Prepared, load
+from likewise.workbench.listen import Listener
+from likewise.workbench.repeat import train_run
+from likewise.workbench.wishes import Wishes
 from tests.domains.dialogues import A, U
 from tests.domains.dialogues import load as load_dialogues
 
@@ -58,11 +61,34 @@ def test_adapters_move_little_and_leave_a_plain_model(model):
         ("rnn", {}, "the family must be that of the model"),
         ("transformer", {"settings": {"width": "64"}}, "do not fit the settings that were"),
         ("transformer", {"lora": 0}, "lora must be a rank of at least 1"),
+        ("transformer", {"lora": 999}, "rank must be 1 to 32 for a layer of"),
     ],
 )
 def test_what_cannot_go_on_is_said(model, family, changes, says):
     with pytest.raises(UsageError, match=says):
         lw.fit(NEW, family, steps=1, start=model, **changes)
+
+
+def test_what_cannot_go_on_leaves_no_run_behind(model, tmp_path):
+    words = (tmp_path / "words.txt").absolute()
+    words.write_text("\n".join(NEW))
+    start = model.save(tmp_path / "model")
+    for wishes, lora, says in (
+        (Wishes(steps=1), 999, "rank must be"),
+        (Wishes(steps=1, settings={"width": "64"}), None, "do not fit the settings"),
+    ):
+        given = {"out": tmp_path / "run", "options": {}, "listener": Listener()}
+        with pytest.raises(UsageError, match=says):
+            train_run("transformer", words, wishes, start=start, lora=lora, **given)
+        assert not (tmp_path / "run").exists()
+
+
+def test_labels_that_nothing_reads_are_told(model):
+    records = load((NEW, ["a", "b"] * 60), **model.domain.alike())
+    notes = Prepared.of(records, model.domain).facts()["notes"]
+    assert sum("the labels of the data steer nothing" in note for note in notes) == 1
+    known = Prepared.of(records)
+    assert Prepared.of(records, known.domain).facts()["notes"] == known.facts()["notes"]
 
 
 def test_adapters_need_a_model():

@@ -89,7 +89,9 @@ class Records:
         facts: what the domain must know besides (levels, colours, ...), as plain data. With
             "pieces" a record is a piece of its group (a passage of a document): what makes two
             groups one is all of them, not a piece (a licence at the head of each). With
-            "by_place" the parts of a split are different places of few long records.
+            "by_place" the parts of a split are different places of few long records. With
+            "made_from", the name of a condition, a record is another one where that differs (a
+            translation and its source).
     """
 
     domain: str
@@ -137,10 +139,15 @@ class Records:
 
     @cached_property
     def _hashes(self) -> list[str]:
+        items: Iterable[Any] = self.items
         if hasattr(self.items, "contents"):
-            return [_hash(item) for item in self.items.contents()]
-        plain = np.asarray(self.items) if mapped(self.items) else self.items
-        return [_hash(item) for item in plain]
+            items = self.items.contents()
+        elif mapped(self.items):
+            items = np.asarray(self.items)
+        beside = self.conditions.get(self.facts.get("made_from", ""))
+        if beside is None:
+            return [_hash(item) for item in items]
+        return [_hash((_hash(item), what)) for item, what in zip(items, beside, strict=True)]
 
     def fingerprint(self) -> str:
         """A hash of all records, their ids and their conditions, computed once."""

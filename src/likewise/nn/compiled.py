@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -37,6 +38,7 @@ FOLLOWS = {"nothing": 0, "swiglu": 1, "relu2": 2, "gelu": 3}
 VARYING = ("processor", "cpu MHz", "bogomips", "BogoMIPS", "core id", "apicid", "initial apicid",
            "physical id", "siblings", "cpu cores", "cache size", "microcode")  # fmt: skip
 PATIENCE = 120  # seconds that compiling may take
+UNFINISHED = ".unfinished-step-"
 FAR = 1 << 62  # of a window that is none
 
 
@@ -86,7 +88,10 @@ def _digest(source: Path) -> str:
 def _compile(compiler: str, source: Path, path: Path) -> None:
     """Make `path`, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(prefix=".unfinished-step-", dir=path.parent) as folder:
+    for left in path.parent.glob(f"{UNFINISHED}*"):  # by a process that was killed
+        if time.time() - left.stat().st_mtime > 4 * PATIENCE:
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=path.parent) as folder:
         half, whole = Path(folder) / "step.o", Path(folder) / "step.so"
         # Linked without OpenMP: its functions are those that torch has loaded, so that both work
         # with the same threads.

@@ -115,9 +115,10 @@ class Reader:
             row = opened(codec, dialogue(codec, turns))
         except UsageError as error:
             raise ApiError(400, str(error), param="messages") from error
-        left = max(1, self.engine.room - len(row))  # or the answer would forget the question
-        old = fields.whole("max_tokens", min(left, self.most), low=1, high=self.most)
+        old = fields.whole("max_tokens", self.most, low=1, high=self.most)
         most = fields.whole("max_completion_tokens", old, low=1, high=self.most)
+        # An answer ends with the context, or it would go on without the question.
+        most = min(most, max(1, self.engine.room - len(row)))
         n = self._each(fields, 1)
         over = frozenset(codec.roles.values())
         return self._asked(fields, [row], [""] * n, most, top, told=told, over=over, chat=True)

@@ -72,7 +72,8 @@ def complete(
     Args:
         model: of texts, whose family reads from left to right.
         prompts: texts, or tokens; "" is the beginning of a document. A model of dialogues
-            answers them, and its answer is over where another speaks.
+            answers them, or goes on with an answer that they end with; its answer is over where
+            another speaks.
         logprobs: for how many of the likeliest tokens of each place they are told.
         slots: prompts that are continued at one time.
         draft: a smaller model with the same tokens, which guesses ahead; the texts are as likely
@@ -87,10 +88,10 @@ def complete(
         where: what else the texts should be, such as {"label": "letter"}.
 
     Raises:
-        UsageError: a prompt is empty of tokens or too long, a number is out of its range, the
-            form cannot be read or not be written with the tokens of the model, the draft does not
-            go with the model, the family knows nothing of what is asked for, or two wishes do not
-            go together.
+        UsageError: a prompt is empty of tokens, or of words where it is to be answered, or too
+            long, a number is out of its range, the form cannot be read or not be written with the
+            tokens of the model, the draft does not go with the model, the family knows nothing of
+            what is asked for, or two wishes do not go together.
         LikewiseError: the llguidance library is missing, which forms need.
     """
     over = frozenset(codec_of(model).roles.values())
@@ -152,8 +153,15 @@ def gathered(events: Iterable[Event]) -> Completion:
 
 
 def tokens_of(model: Model, prompts: Sequence[Prompt]) -> list[list[int]]:
-    """Prompts as tokens, those that are texts by `prompt_tokens`."""
+    """Prompts as tokens, those that are texts by `prompt_tokens`.
+
+    Raises:
+        UsageError: as there, or a model of dialogues is asked nothing.
+    """
     texts = [prompt for prompt in prompts if isinstance(prompt, str)]
+    if codec_of(model).roles and not all(text.strip() for text in texts):
+        remedy = "Ask something, or give the lines of a dialogue that is to go on."
+        raise UsageError(must("a prompt", "what this model of dialogues answers", "", remedy))
     spelled = iter(prompt_tokens(model, texts) if texts else ())
     return [next(spelled) if isinstance(one, str) else list(one) for one in prompts]
 
@@ -180,9 +188,16 @@ def dialogue(codec: Codec, turns: Sequence[Mapping[str, str]]) -> list[list[int]
 
 
 def opened(codec: Codec, turns: Iterable[Sequence[int]]) -> list[int]:
-    """The tokens of turns, from the beginning of a document to where the assistant answers."""
-    read = [token for turn in turns for token in turn]
-    return [codec.end, *read, codec.roles["assistant"]]
+    """The tokens of turns, from the beginning of a document to where the assistant answers.
+
+    If the last turn is the assistant's own, its answer goes on.
+    """
+    read, last = [codec.end], None
+    for turn in turns:
+        read += turn
+        last = turn[0]
+    answers = codec.roles["assistant"]
+    return read if last == answers else [*read, answers]
 
 
 class Conversation:

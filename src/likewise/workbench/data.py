@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,16 @@ def _check_spelled(domain: Domain, records: Records) -> None:
         )
 
 
+def _unread(domain: Domain, records: Records) -> list[str]:
+    """A note if records have labels that a codec, fitted to other data, knows nothing of."""
+    known = {condition.name for condition in domain.conditions()}
+    return [
+        f"the {name}s of the data steer nothing: the model to go on from learned none."
+        for name in records.conditions
+        if name == "label" and name not in known
+    ]
+
+
 @dataclass(frozen=True)
 class Prepared:
     """Records, their split, and the codec that was fitted on train.
@@ -116,6 +126,7 @@ class Prepared:
             train = records.take(parts.train)
             domain = domain.widened(train)
             _check_spelled(domain, train)
+            records = replace(records, notes=(*records.notes, *_unread(domain, records)))
         return cls(records, parts, domain)
 
     @property

@@ -59,7 +59,13 @@ class Wishes:
             raise UsageError(
                 must("the family", f"that of the model ({self.start.model.name})", family)
             )
-        override(self._config(prepared, family, self.preset or "xs"), dict(self.settings))
+        config = override(self._config(prepared, family, self.preset or "xs"), dict(self.settings))
+        if self.start is not None:
+            (kind,), known = classes, prepared.domain.conditions()
+            space = space_of(prepared, family)
+            self.start.begin(
+                build(kind, config, space, steered(kind, known), seed=self.seed, name=family)
+            )
 
     def plan(self, prepared: Prepared, family: str) -> tuple[FamilyPlan, ...]:
         """The plan of one family, by time or by steps."""

@@ -10,16 +10,17 @@ agree in four of them at once, one of twelve such keys, are compared (Broder's s
 the similarity looked for, one pair in 500 is missed by that. The time is that of sorting.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from likewise.core.records import Records
 from likewise.core.text import printable
-from likewise.domains.text.corpus import Bytes, Passages, Places
+from likewise.domains.text.corpus import Bytes, Passages, Places, Spool
 
 Hashes = npt.NDArray[np.uint64]
 Short = npt.NDArray[np.uint32]
@@ -47,7 +48,7 @@ def looked(records: Records, owner: Places) -> Records:
     items = records.items
     assert isinstance(items, Passages)
     first = np.flatnonzero(np.diff(owner, prepend=-1))
-    clusters = near_duplicates(items.text, items.firsts[first], items.lasts[first])
+    clusters = near_duplicates(*_documents(items, first, records.conditions.get("source")))
     count = sum(map(len, clusters))
     some = [[printable(records.ids[first[row]]) for row in rows[:2]] for rows in clusters]
     facts = {"pictures": count, "clusters": len(clusters), "examples": some[:EXAMPLES]}
@@ -63,6 +64,21 @@ def looked(records: Records, owner: Places) -> Records:
         f"they share {ALIKE:.0%} of their runs of words. A cluster stays in one part of the split."
     )
     return replace(records, near=tuple(near.tolist()), notes=(*records.notes, note))
+
+
+def _documents(
+    items: Passages, first: Places, sources: Sequence[Any] | None
+) -> tuple[Bytes, Places, Places]:
+    """The documents whose first passages these are, of pairs with the source before each."""
+    starts, stops = items.firsts[first], items.lasts[first]
+    if sources is None:
+        return items.text, starts, stops
+    spool, ends = Spool(), []
+    for row, start, stop in zip(first.tolist(), starts, stops, strict=True):
+        spool.write(f"{sources[row] or ''}\n".encode())
+        spool.write(items.text[start:stop].tobytes())
+        ends.append(spool.size)
+    return spool.array(), np.array([0, *ends[:-1]]), np.array(ends)
 
 
 def near_duplicates(text: Bytes, starts: Places, stops: Places) -> list[list[int]]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -106,6 +107,7 @@ def records_of(documents: Documents, options: Options, what: str, origin: str) -
         given = tuple(documents.given[row] for row in owner.tolist())
     whole = len(starts) == len(items) and not documents.roles
     columns = {name: documents.column(name) for name in documents.columns}
+    sources = columns["source"]
     records = Records(
         domain="text",
         items=items.pick(kept),
@@ -115,7 +117,7 @@ def records_of(documents: Documents, options: Options, what: str, origin: str) -
             for name, values in columns.items()
             if values is not None
         },
-        groups=None if plan.positional or whole else tuple(map(str, owner.tolist())),
+        groups=None if plan.positional or (whole and not sources) else _groups(owner, sources),
         given=given,
         skipped=(*documents.skipped, *said.skipped, *skipped),
         notes=(*documents.told(), *plan.notes),
@@ -130,10 +132,17 @@ def records_of(documents: Documents, options: Options, what: str, origin: str) -
             "roles": documents.roles,
             "fits": plan.fits,
             "documents": len(starts),
-            "source": max((len(s.encode()) for s in columns["source"] or () if s), default=0),
+            "source": max((len(s.encode()) for s in sources or () if s), default=0),
+            **({"made_from": "source"} if sources else {}),
         },
     )
     return records if plan.positional else looked(records, owner)
+
+
+def _groups(owner: Places, sources: list[Any] | None) -> tuple[str, ...]:
+    """What each passage must stay together with: its document, and all that has its source."""
+    names: dict[int, str] = {} if sources is None else dict(enumerate(sources))
+    return tuple(f"source {names[row]}" if names.get(row) else str(row) for row in owner.tolist())
 
 
 def _all(starts: Places, stops: Places) -> Said:

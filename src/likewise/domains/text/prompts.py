@@ -65,7 +65,7 @@ def tokens(
 
 
 def _text(value: Any, name: str, vocabulary: Vocabulary) -> str:
-    """A value as text; messages with the mark of the one that is to answer at their end."""
+    """A value as text; messages up to where the assistant answers."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -78,7 +78,7 @@ def _text(value: Any, name: str, vocabulary: Vocabulary) -> str:
             must(f"a {name}", "a text: this model was not trained on dialogues", value)
         )
     try:
-        return roles.dialogue(value) + roles.ASSISTANT
+        return roles.answering(roles.dialogue(value))
     except DataError as error:
         raise UsageError(str(error)) from error
 

@@ -169,6 +169,16 @@ def asked(text: str) -> str:
         said = marked(turns[0], answers=False)
     else:
         said = USER + plain(text).strip()
+    return answering(said)
+
+
+def answering(said: str) -> str:
+    r"""A dialogue, one mark at least, up to where the assistant answers, or goes on with it.
+
+    Example:
+        >>> answering("\ue001Hi"), answering("\ue001Hi\ue002Well,")
+        ('\ue001Hi\ue002', '\ue001Hi\ue002Well,')
+    """
     return said if _MARK.findall(said)[-1] == ASSISTANT else said + ASSISTANT
 
 

@@ -1,4 +1,4 @@
-"""Files of token numbers, as small code bases write them: uint16 after uint16, `.bin`.
+"""Files of token numbers, as small code bases write them: uint16 or uint32 numbers, `.bin`.
 
 They say nothing of the tokens, so they need the tokenizer.json that made them. A `meta.pkl` beside
 them is never read: nothing is unpickled here. A folder of them holds `train.bin`, and perhaps
@@ -18,6 +18,7 @@ from likewise.store.files import read_json
 
 ENDING = ".bin"
 AT_ONCE = 1 << 20  # tokens
+FEW = 1 << 16  # tokens that two bytes can number
 ENDS = ("<|endoftext|>", "</s>", "<|end|>", "<eos>")
 TOKENIZER = "tokenizer.json"
 
@@ -53,7 +54,7 @@ def texts(path: Path, tokenizer: str) -> Iterator[str]:
     """The documents of a file of tokens, one after another, split where a text ends.
 
     Args:
-        path: of uint16 numbers.
+        path: of uint16 numbers, or of uint32 numbers, see `_numbers`.
         tokenizer: the path of the tokenizer.json that made them.
 
     Raises:
@@ -65,14 +66,28 @@ def texts(path: Path, tokenizer: str) -> Iterator[str]:
             f"that made them, with tokenizer=PATH (a meta.pkl is not read: nothing is unpickled)."
         )
     tokeniser, ends = _tokeniser(Path(tokenizer).expanduser())
-    if path.stat().st_size % 2 or not path.stat().st_size:
-        got = f"{path.stat().st_size} bytes"
-        raise DataError(must(f"'{path}'", "uint16 numbers, two bytes each", got))
-    tokens = np.memmap(path, dtype="<u2", mode="r")
+    tokens = _numbers(path, tokeniser.size)
     if int(tokens.max()) >= tokeniser.size:
         wanted = f"tokens below {tokeniser.size:,}, as '{tokenizer}' has them"
         raise DataError(must(f"'{path}'", wanted, int(tokens.max())))
     yield from _documents(tokens, tokeniser, ends)
+
+
+def _numbers(path: Path, known: int) -> Any:
+    """The numbers of a file, mapped: of four bytes where two would not do for the `known` tokens,
+    or every second number of two bytes is 0; else of two.
+
+    Raises:
+        DataError: the file is empty or cut.
+    """
+    size, wide = path.stat().st_size, known > FEW
+    if size and size % 4 == 0 and not wide:
+        wide = not np.memmap(path, dtype="<u2", mode="r")[1::2].any()
+    each = 4 if wide else 2
+    if size % each or not size:
+        be = f"uint{8 * each} numbers, {'four' if wide else 'two'} bytes each"
+        raise DataError(must(f"'{path}'", be, f"{size} bytes"))
+    return np.memmap(path, dtype=f"<u{each}", mode="r")
 
 
 def _documents(tokens: Any, tokeniser: Tokeniser, ends: list[int]) -> Iterator[str]:
