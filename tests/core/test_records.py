@@ -172,3 +172,11 @@ def test_groups_that_are_equal_as_a_whole_stay_together():
     for name in ("train", "valid", "test"):
         rows = set(found.part(name).tolist())
         assert all(((row + 20) % 40 in rows) for row in rows)
+
+
+@pytest.mark.parametrize("each", [1, 2, 3, 5, 9, 10])
+def test_labels_of_few_records_leave_no_part_short(each):
+    labels = tuple(str(row // each) for row in range(300))
+    parts = split(records(range(300), conditions={"label": labels}), seed=0, stratify="label")
+    sizes = [len(parts.part(name)) for name in PARTS]
+    assert sizes == pytest.approx([210, 45, 45], abs=30 if each == 10 else 1)

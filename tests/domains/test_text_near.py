@@ -73,11 +73,31 @@ def test_short_texts_say_too_little_and_texts_without_words_are_read_by_characte
     assert clusters_of([one, other, one[:60] + "F" + one[60:]]) == [[0, 2]]
 
 
-def test_clusters_are_around_their_first():
-    base = texts_of(1, size=200)[0]
-    drift = [" ".join([*["new"] * k, *base[k:]]) for k in range(0, 60, 6)]
-    for rows in clusters_of(drift):
-        assert all(similarity(drift[rows[0]], drift[row]) > near.ALIKE - 0.15 for row in rows)
+def test_versions_of_a_text_are_one_cluster_though_the_last_is_not_like_the_first():
+    base, other = (one[:200] for one in texts_of(2, size=200))
+    versions = [" ".join([*["new"] * k, *base[k:]]) for k in range(0, 60, 6)]
+    assert similarity(versions[0], versions[-1]) < near.ALIKE
+    assert clusters_of([*versions, " ".join(other)]) == [list(range(10))]
+
+
+def test_letters_of_one_template_are_one_cluster_and_split_with_a_word():
+    draw = np.random.default_rng(4)
+    base = texts_of(1, size=120)[0]
+    letters = [
+        " ".join([*base[:k], *draw.choice(VOCABULARY, 3), *base[k + 3 :]]) for k in range(100)
+    ]
+    assert clusters_of(letters) == [list(range(100))]
+    records = Text.load([*letters, *(" ".join(one) for one in texts_of(20, seed=9))])
+    assert set(records.near) == {-1}
+    assert "One of 100 documents is too large for that and is split" in records.notes[-1]
+    held_out = [records.ids[row].split("#")[0] for row in split(records, seed=0).test]
+    assert len(set(held_out)) == 18
+    few = Text.load([*letters[:8], *(" ".join(one) for one in texts_of(20, seed=9))])
+    assert few.near[:8] == (0,) * 8
+    assert few.notes[-1].endswith(
+        "in 1 cluster: they share 80% of their runs of words. A cluster "
+        "stays in one part of the split."
+    )
 
 
 def test_near_documents_stay_in_one_part_and_are_told():

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from likewise.core.clusters import Clusters
 from likewise.core.errors import DataError
 from likewise.core.rng import fold
 
@@ -185,6 +186,7 @@ class Split:
         return rows
 
 
+FEWEST = 10  # clusters of one label that are split by themselves
 SHARES: Mapping[Part, float] = {"train": 0.7, "valid": 0.15, "test": 0.15}
 
 
@@ -221,11 +223,19 @@ def split(records: Records, *, seed: int, stratify: str | None = None) -> Split:
     labels = records.conditions.get(stratify) if stratify else None
     for rows in open_clusters:
         strata.setdefault(str(labels[rows[0]]) if labels else "", []).append(rows)
-    for label, members in sorted(strata.items()):
+    for label, members in sorted(_pooled(strata).items()):
         order = np.random.default_rng(fold(seed, "split", label)).permutation(len(members))
         _deal([members[i] for i in order], wanted, parts)
     _fill_empty(parts, clusters)
     return Split(**{name: np.array(sorted(rows), dtype=np.int64) for name, rows in parts.items()})
+
+
+def _pooled(strata: Mapping[str, list[list[int]]]) -> dict[str, list[list[int]]]:
+    """Strata of which each part can have its share; what is too few for that is one more."""
+    pooled: dict[str, list[list[int]]] = {}
+    for label, members in strata.items():
+        pooled.setdefault(label if len(members) >= FEWEST else "", []).extend(members)
+    return pooled
 
 
 def _shares(parts: Mapping[Part, list[int]], n: int) -> dict[Part, float]:
@@ -285,14 +295,7 @@ def distinct(records: Records) -> npt.NDArray[np.bool_]:
 
 def _clusters(records: Records, groups: tuple[Any, ...] | None) -> list[list[int]]:
     """Rows that must stay together: equal, of one group or nearly equal; by first row."""
-    parent = list(range(len(records)))
-
-    def root(row: int) -> int:
-        while parent[row] != row:
-            parent[row] = parent[parent[row]]
-            row = parent[row]
-        return row
-
+    clusters = Clusters(len(records))
     keys: list[list[str]] = [records.hashes()]
     if groups is not None:
         if records.facts.get("pieces"):
@@ -301,14 +304,11 @@ def _clusters(records: Records, groups: tuple[Any, ...] | None) -> list[list[int
     if records.near is not None:
         alone = enumerate(records.near)
         keys.append([f"near {n}" if n >= 0 else f"alone {row}" for row, n in alone])
-    first: dict[str, int] = {}
     for column in keys:
+        first: dict[str, int] = {}
         for row, key in enumerate(column):
-            parent[root(row)] = root(first.setdefault(key, row))
-    clusters: dict[int, list[int]] = {}
-    for row in range(len(records)):
-        clusters.setdefault(root(row), []).append(row)
-    return list(clusters.values())
+            clusters.join(row, first.setdefault(key, row))
+    return clusters.all()
 
 
 def _whole_hashes(records: Records, groups: tuple[Any, ...]) -> list[str]:

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from likewise.core.clusters import Clusters
 from likewise.core.records import Records
 from likewise.core.text import printable
 from likewise.domains.text.corpus import Bytes, Passages, Places, Spool
+from likewise.domains.text.hashing import BASE, Hashes, mix, powers, runs
 
-Hashes = npt.NDArray[np.uint64]
 Short = npt.NDArray[np.uint32]
 
 RUN = 5  # words of a shingle, and characters where words are few
@@ -34,8 +35,8 @@ LIKELY = 0.6  # of permutations that agree: fewer need no closer look
 LEAST = 20  # shingles; a shorter document says too little
 READ = 1 << 20  # bytes of a document that are looked at
 BLOCK = 1 << 22  # bytes looked at at a time
+MOST = 0.5  # of the documents in a cluster that stays in one part
 EXAMPLES = 8
-_BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2^64
 
 
 def looked(records: Records, owner: Places) -> Records:
@@ -55,14 +56,22 @@ def looked(records: Records, owner: Places) -> Records:
     records = replace(records, facts={**records.facts, "near": facts})
     if not clusters:
         return records
+    kept = [rows for rows in clusters if len(rows) <= MOST * len(first)]
     number = np.full(len(first), -1)
-    for cluster, rows in enumerate(clusters):
+    for cluster, rows in enumerate(kept):
         number[rows] = cluster
     near = np.repeat(number, np.diff(first, append=len(owner)))
     note = (
-        f"{count} of {len(first)} documents are near-duplicates, in {len(clusters)} clusters: "
-        f"they share {ALIKE:.0%} of their runs of words. A cluster stays in one part of the split."
+        f"{count} of {len(first)} documents are near-duplicates, in {len(clusters)} "
+        f"{'cluster' if len(clusters) == 1 else 'clusters'}: they share {ALIKE:.0%} of their runs "
+        "of words. A cluster stays in one part of the split."
     )
+    if len(kept) < len(clusters):
+        large = max(map(len, clusters))
+        note += (
+            f" One of {large} documents is too large for that and is split: what is held out is "
+            "nearly known, and scores flatter."
+        )
     return replace(records, near=tuple(near.tolist()), notes=(*records.notes, note))
 
 
@@ -89,8 +98,8 @@ def near_duplicates(text: Bytes, starts: Places, stops: Places) -> list[list[int
         starts, stops: (n,) where each begins and ends.
 
     Returns:
-        Rows in ascending order, at least two a cluster, no row in two; all are near duplicates
-        of the first, so that no cluster drifts from one text to another.
+        Rows in ascending order, at least two a cluster, no row in two: whatever is alike is in
+        one, by itself or by way of others, so that the versions of a text stay together.
 
     Example:
         >>> one = " ".join(map(str, range(100)))
@@ -104,17 +113,15 @@ def near_duplicates(text: Bytes, starts: Places, stops: Places) -> list[list[int
     hashes, counts = sketches(text, starts[rows], stops[rows])
     known = counts >= LEAST
     rows, hashes, counts = rows[known], hashes[known], counts[known]
-    first: dict[int, int] = {}
-    clusters: dict[int, list[int]] = {}
+    clusters = Clusters(len(starts))
     for one, other in _candidates(hashes):
         a, b = int(rows[one]), int(rows[other])
-        if first.get(a, a) != a or b in first:
+        if clusters.first(a) == clusters.first(b):
             continue
         alike = resemblance(hashes[one, : counts[one]], hashes[other, : counts[other]]) >= ALIKE
         if alike and _differ(text, starts, stops, a, b):
-            first[a] = first[b] = a
-            clusters.setdefault(a, [a]).append(b)
-    return [sorted(clusters[row]) for row in sorted(clusters)]
+            clusters.join(a, b)
+    return [cluster for cluster in clusters.all() if len(cluster) > 1]
 
 
 def sketches(text: Bytes, starts: Places, stops: Places) -> tuple[Short, Places]:
@@ -149,43 +156,33 @@ def _units(text: Bytes, starts: Places, stops: Places) -> tuple[Hashes, Places]:
     words, whose = _words(plain, white, owner)
     few = np.bincount(whose, minlength=len(starts)) < LEAST + RUN
     spelled = ~white & few[owner]
-    hashes = np.concatenate([words[~few[whose]], _mix(plain[spelled])])
+    hashes = np.concatenate([words[~few[whose]], mix(plain[spelled])])
     owners = np.concatenate([whose[~few[whose]], owner[spelled]])
     order = np.argsort(owners, kind="stable")
     return hashes[order], owners[order]
 
 
 def _words(plain: Hashes, white: npt.NDArray[np.bool_], owner: Places) -> tuple[Hashes, Places]:
-    """A hash of each word: differences of running sums of powers, brought to one place."""
+    """A hash of each word, and whose it is."""
     new = np.diff(owner, prepend=-1) > 0
     apart = np.append(white[:-1], True) | new  # whether a byte has none of its word before it
     apart[1:] = white[:-1] | new[1:]
     begins = np.flatnonzero(~white & apart)
     ends = np.flatnonzero(~white & np.append(white[1:] | new[1:], True)) + 1
-    powers = _powers(_BASE, len(plain))
-    sums = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(plain * powers)])
-    inverse = _powers(pow(_BASE, -1, 1 << 64), len(plain))
-    return _mix((sums[ends] - sums[begins]) * inverse[begins]), owner[begins]
-
-
-def _powers(base: int, n: int) -> Hashes:
-    """(n,) base to the power of 0, 1, ..., modulo 2^64."""
-    powers = np.full(n, base, dtype=np.uint64)
-    powers[:1] = 1
-    return np.multiply.accumulate(powers)
+    return runs(plain, begins, ends), owner[begins]
 
 
 def _smallest(units: Hashes, owner: Places, n: int) -> tuple[Short, Places]:
     """The smallest different hashes of the runs of units of each of n documents; `sketches`."""
     hashes, counts = np.zeros((n, SKETCH), dtype=np.uint32), np.zeros(n, dtype=np.int64)
     size = max(0, len(units) - RUN + 1)
-    runs = np.zeros(size, dtype=np.uint64)
-    for place, power in enumerate(_powers(_BASE, RUN + 1)[1:]):
-        runs += units[place : place + size] * power
+    sums = np.zeros(size, dtype=np.uint64)
+    for place, power in enumerate(powers(BASE, RUN + 1)[1:]):
+        sums += units[place : place + size] * power
     inner = owner[:size] == owner[len(owner) - size :]
     # The number of the document above the hash: one sort orders by both.
     keys = owner[:size][inner].astype(np.uint64) << np.uint64(32)
-    keys = np.sort(keys | (_mix(runs[inner]) >> np.uint64(32)))
+    keys = np.sort(keys | (mix(sums[inner]) >> np.uint64(32)))
     keys = keys[np.append(True, keys[1:] != keys[:-1])[: len(keys)]]
     whose = (keys >> np.uint64(32)).astype(np.int64)
     begins = np.searchsorted(whose, np.arange(n))
@@ -198,23 +195,15 @@ def _smallest(units: Hashes, owner: Places, n: int) -> tuple[Short, Places]:
     return hashes, counts
 
 
-def _mix(values: Hashes) -> Hashes:
-    """Bits that depend on all bits of a value (Steele et al., "SplitMix", OOPSLA 2014)."""
-    values = values + np.uint64(_BASE)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
-
-
 def _least(hashes: Short) -> Short:
     """(n, KEYS * EACH) the least hash of each sketch (n, 64) under each permutation."""
-    seeds = _mix(np.arange(1, KEYS * EACH + 1, dtype=np.uint64))
+    seeds = mix(np.arange(1, KEYS * EACH + 1, dtype=np.uint64))
     found = np.zeros((len(hashes), KEYS * EACH), dtype=np.uint32)
     step = BLOCK // SKETCH
     for low in range(0, len(hashes), step):
         block = hashes[low : low + step].astype(np.uint64)
         for number, seed in enumerate(seeds):
-            found[low : low + step, number] = (_mix(block ^ seed) >> np.uint64(32)).min(axis=1)
+            found[low : low + step, number] = (mix(block ^ seed) >> np.uint64(32)).min(axis=1)
     return found
 
 
@@ -224,7 +213,7 @@ def _candidates(hashes: Short) -> Iterator[tuple[int, int]]:
     found = []
     for number in range(KEYS):
         columns = least[:, number * EACH : (number + 1) * EACH]
-        key = _mix(columns.astype(np.uint64) @ _powers(_BASE, EACH))
+        key = mix(columns.astype(np.uint64) @ powers(BASE, EACH))
         # Under a key that many share, those that share the next one too stand together.
         order = np.lexsort((least[:, (number + 1) * EACH % least.shape[1]], key))
         for distance in range(1, min(WINDOW, len(order) - 1) + 1):

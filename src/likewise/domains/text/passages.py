@@ -14,6 +14,7 @@ from likewise.domains.text.corpus import MARK, Bytes, Passages, Places, mark_pla
 from likewise.domains.text.documents import Documents
 from likewise.domains.text.near import looked
 from likewise.domains.text.options import Options
+from likewise.domains.text.repeats import repeated
 from likewise.domains.text.roles import ASSISTANT
 
 FEW = 20  # documents; fewer are split by position
@@ -330,6 +331,16 @@ def _position(
                 f"{int(gap.sum())} passages between {part} and {name}",
                 f"stand within one context ({plan.context} tokens) of the border: left out so "
                 "that no part sees into another",
+            )
+        )
+    again = repeated(items, parts)
+    if again.any():
+        parts[again] = ""
+        skipped.append(
+            Skipped(
+                f"{int(again.sum())} passages of train or valid",
+                "stand word for word, or nearly, in a part held out after them: left out so that "
+                "what is held out is new",
             )
         )
     return parts, skipped
