@@ -185,6 +185,38 @@ def test_one_beam_is_greedy(table):
     assert found[0][0] == greedy
 
 
+def test_open_beams_count_where_all_tokens_are_made():
+    """What ends early and is unlikely does not push out what goes on and is likely."""
+    table = torch.tensor([[0.9, 0.07, 0.01, 0.02]]).expand(4, 4).log()
+    found = [
+        beams(Table(table), torch.tensor([0]), width=width, most=6, end=END)[0]
+        for width in (1, 2, 3, 5, 64)
+    ]
+    assert [tokens for tokens, _ in found] == [[0] * 6] * 5
+    assert found[0][1] == pytest.approx(6 * math.log(0.9), rel=1e-5)
+
+
+def test_wider_beams_come_to_the_likeliest_of_all(table):
+    def score(tokens):
+        steps = zip((0, *tokens[:-1]), tokens, strict=True)
+        return sum(float(nats[last, token]) for last, token in steps) / len(tokens)
+
+    nats = table.double().log_softmax(dim=1)
+    every = [
+        (*text, END) if size < 5 else text
+        for size in range(6)
+        for text in itertools.product((0, 1, 2), repeat=size)
+    ]
+    found = beams(Table(table), torch.tensor([0]), width=300, most=5, end=END)
+    assert tuple(found[0][0]) == max(every, key=score)
+
+
+def test_beams_end_with_any_token_that_closes(table):
+    for tokens, _ in beams(Table(table), torch.tensor([0]), width=8, most=5, end=END, over=[1]):
+        assert not {END, 1} & set(tokens[:-1])
+        assert len(tokens) == 5 or tokens[-1] in (END, 1)
+
+
 def test_beams_end_where_they_can_alone(table):
     never = table.clone()
     never[:, END] = -torch.inf

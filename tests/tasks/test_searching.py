@@ -9,7 +9,7 @@ from likewise.core.contract import Controls
 from likewise.core.errors import UsageError
 from likewise.tasks.forms import Form
 from likewise.tasks.texts import complete
-from tests.serve.standin import END, standin
+from tests.serve.standin import END, ROLES, standin
 
 GREEDY = Controls(temperature=0.0)
 MODEL = standin(length=24, endless=False)
@@ -55,6 +55,20 @@ def test_more_beams_find_nothing_less_likely_than_greedy_text():
     for one, other in zip(found, greedy, strict=True):
         assert sum(one.log_probs) >= sum(other.log_probs) - 1e-4
     assert [one.tokens for one in found] != [one.tokens for one in greedy]
+
+
+def test_an_answer_ends_where_another_speaks():
+    """Its tokens and their nats are those that the model has for this answer."""
+    model, user = standin(length=24), ROLES["user"]
+    model.family.silent[user] += 17.0
+    (found,) = complete(model, ["ab"], most=12, beams=4)
+    assert found.finish == "stop"
+    assert found.tokens[-1] == user
+    assert not set(found.tokens[:-1]) & set(ROLES.values())
+    row = torch.tensor([[*b"ab", *found.tokens]])
+    nats = model.family.logits(row)[0].log_softmax(-1)[1:-1]
+    wanted = nats.gather(1, torch.tensor(found.tokens)[:, None])[:, 0]
+    assert torch.allclose(torch.tensor(found.log_probs), wanted, atol=1e-4)
 
 
 def test_log_probabilities_and_the_likeliest_tokens_are_told():

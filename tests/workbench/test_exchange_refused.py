@@ -160,6 +160,8 @@ def folder(plain, tmp_path):
          "divisor of the heads (4); got 3."),
         ({"num_hidden_layers": 10**6}, "config.json does not fit the transformer: "),
         ({"rms_norm_eps": "x"}, "config.json does not fit the transformer: "),
+        ({"max_position_embeddings": 1}, "max_position_embeddings of config.json must be a whole "
+         "number, 2 to 16777216; got 1."),
         ({"eos_token_id": None}, "eos_token_id of config.json must be below "),
         ({"eos_token_id": 10**6}, "Write the token that closes a text there."),
         ({"hidden_size": 64, "head_dim": 16}, "tensors of the checkpoint are of another shape: "
@@ -199,6 +201,8 @@ def test_gpt2_settings_that_are_not_ours_are_named(tmp_path):
         (lambda t: t.pop("model.norm.weight"), "tensors of the checkpoint are missing: "
          "model.norm.weight."),
         (lambda t: t.update(odd=torch.ones(2)), "tensors of the checkpoint are left over: odd."),
+        (lambda t: t["model.norm.weight"].fill_(torch.nan), "tensors of the checkpoint are not "
+         "finite: model.norm.weight."),
         (lambda t: t.update({"model.norm.weight": torch.ones(31)}), "tensors of the checkpoint "
          "are of another shape: model.norm.weight, (31,) where (32,) is needed."),
         (lambda t: t.update({"model.norm.weight": torch.ones(32, dtype=torch.int8)}), "tensors of "
@@ -294,6 +298,12 @@ def test_a_context_must_fit(folder, plain, foreign):
     ("changes", "words"),
     [
         ({"schema": 99}, "was written by a newer likewise than this"),
+        ({"schema": None}, "is damaged: schema must be a whole number; got None."),
+        ({"schema": "1"}, "is damaged: schema must be a whole number; got '1'."),
+        ({"space": None}, "is damaged ("),
+        ({"space": [1]}, "is damaged ("),
+        ({"conditions": "x"}, "is damaged ("),
+        ({"facts": 3}, "is damaged ("),
         ({"codec": None}, "is damaged (TypeError"),
         ({"space": {"kind": "sequence", "length": 8, "tokens": 5, "end": 3, "pad": 4}}, "is not "
          "of this checkpoint: its tokens are others than those of config.json."),

@@ -216,7 +216,7 @@ class Transformer(Family[Config]):
         if self.places is not None:
             x = x + self.places.weight[: inputs.shape[1]]
         if self.steers:
-            x = x + self.embed(c, len(inputs), self.device)[:, None]
+            x = x + self.embed(c, len(inputs), inputs.device)[:, None]
         return x
 
     def _mask(self, inputs: Tensor) -> Tensor | None:
@@ -290,9 +290,9 @@ class CachedReader:
     """
 
     def __init__(self, model: Transformer, c: Batch | None, n: int) -> None:
-        self.model, self.laid = model, model.laid()
+        self.model, self.laid, self.device = model, model.laid(), model.device
         steered = bool(model.steers)
-        self.told = model.embed(c, n, model.device)[:, None] if steered else None
+        self.told = model.embed(c, n, self.device)[:, None] if steered else None
         self.cache: Cache
         self.heard: Tensor | None = None  # (n, longest run - 1 + SPARE) the last tokens
 
@@ -327,7 +327,7 @@ class CachedReader:
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows alone."""
         self.cache = self.cache.keep(rows.cpu())
-        place = rows.to(self.model.device)
+        place = rows.to(self.device)
         self.told = None if self.told is None else self.told[place]
         self.heard = None if self.heard is None else self.heard[place]
 

@@ -4,8 +4,8 @@ A family gives a `Reader`, which reads tokens and says what comes next; what is 
 a row is over and how rows are sent on as they grow is here, and the same for all.
 """
 
-from collections.abc import Generator, Iterator
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Collection, Generator, Iterator
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -279,6 +279,9 @@ def filled(
     return x
 
 
+Beam: TypeAlias = tuple[list[int], float]  # its tokens, and their nats together
+
+
 def beams(
     reader: Reader,
     row: Tensor,
@@ -288,7 +291,8 @@ def beams(
     end: int,
     power: float = 1.0,
     never: int | None = None,
-) -> list[tuple[list[int], float]]:
+    over: Collection[int] = (),
+) -> list[Beam]:
     """The likeliest continuations of one row by beam search, best first: (tokens, nats).
 
     Args:
@@ -300,45 +304,50 @@ def beams(
         power: of the length by which a log-probability is divided to compare beams (Wu et al.,
             "Google's neural machine translation system", 2016, without its constant).
         never: a token that no beam has, or None; the nats of the others are those of the model.
+        over: tokens that close a row besides `end`, and are part of it too.
+
+    Where open beams are left when all tokens are made, they count as the closed ones do.
     """
     logits = reader.begin(row[None], torch.tensor([len(row)]))
-    alive: list[tuple[list[int], float]] = [([], 0.0)]
-    over: list[tuple[list[int], float]] = []
+    alive: list[Beam] = [([], 0.0)]
+    done: list[Beam] = []
+    closing = {end, *over}
     for _ in range(most):
         log_probs = without(F.log_softmax(logits.double(), dim=-1).cpu(), never)
         total = (
             log_probs + torch.tensor([score for _, score in alive], dtype=torch.float64)[:, None]
         )
         values, places = total.flatten().topk(min(2 * width, total.numel()))
-        grown: list[tuple[list[int], float]] = []
+        grown: list[Beam] = []
         parents: list[int] = []
         for value, place in zip(values.tolist(), places.tolist(), strict=True):
             if value == -torch.inf:  # it cannot be
                 break
             parent, token = divmod(place, total.shape[1])
             beam = ([*alive[parent][0], token], value)
-            if token == end:
-                over.append(beam)
+            if token in closing:
+                done.append(beam)
             elif len(grown) < width:
                 grown.append(beam)
                 parents.append(parent)
-        over = sorted(over, key=lambda beam: -beam[1] / len(beam[0]) ** power)[:width]
+        done = _best(done, width, power)
         alive = grown
-        if not alive or (len(over) == width and _settled(alive, over, most, power)):
+        if not alive:
             break
+        if len(done) == width and _settled(alive, done, most, power):
+            return done
         reader.keep(torch.tensor(parents))
         logits = reader.step(torch.tensor([beam[0][-1] for beam in alive], device=row.device))
-    found = [*over, *alive] if len(over) < width else over
+    return _best([*done, *alive], width, power)
+
+
+def _best(found: list[Beam], width: int, power: float) -> list[Beam]:
+    """The likeliest beams, best first: by their nats over a power of their length."""
     return sorted(found, key=lambda beam: -beam[1] / len(beam[0]) ** power)[:width]
 
 
-def _settled(
-    alive: list[tuple[list[int], float]],
-    over: list[tuple[list[int], float]],
-    most: int,
-    power: float,
-) -> bool:
+def _settled(alive: list[Beam], done: list[Beam], most: int, power: float) -> bool:
     """Whether no open beam can still overtake the closed ones: its log-probability only falls."""
     best = max(score for _, score in alive) / most**power
-    tokens, score = over[-1]
+    tokens, score = done[-1]
     return best <= score / len(tokens) ** power

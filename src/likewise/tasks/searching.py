@@ -57,10 +57,14 @@ def _told(engine: Engine, row: Row, width: int) -> list[Event]:
     read = torch.tensor(row.tokens, device=device)
     once, again = (Sliding(model, [row.request.where], engine.room) for _ in range(2))
     barred = never(engine.codec)
-    (tokens, _), *_ = beams(once, read, width=width, most=row.most, end=end, never=barred)
+    over = row.request.over
+    (tokens, _), *_ = beams(
+        once, read, width=width, most=row.most, end=end, never=barred, over=over
+    )
     logits, events = again.begin(read[None], torch.tensor([len(read)])), []
     for token in torch.tensor(tokens, device=device)[:, None]:
         events += taken([row], token, logits, end)
-        if events[-1].finish is None:
-            logits = again.step(token)
+        if events[-1].finish is not None:
+            break
+        logits = again.step(token)
     return events

@@ -86,6 +86,12 @@ def _likeliest(model: Model, codec: Codec, c: Batch, width: int) -> list[int]:
     row: Tensor = rows[0, : int(lengths[0])]
     reader = cast(Readable[Reader], family).reader(c, 1)
     (tokens, _), *_ = search(
-        reader, row, width=width, most=space.length, end=space.end, never=never(codec)
+        reader,
+        row,
+        width=width,
+        most=space.length,
+        end=space.end,
+        never=never(codec),
+        over=space.over,
     )
-    return [token for token in tokens if token not in (codec.end, codec.pad)]
+    return [token for token in tokens if token not in (codec.end, codec.pad, *space.over)]

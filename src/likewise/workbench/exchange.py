@@ -285,14 +285,17 @@ def _own_codec(
 ) -> tuple[Domain, Sequence, Conditions, dict[str, Any]]:
     """The codec, the space, the conditions and the facts of an export."""
     path = folder / OWN
-    if own.get("schema", SCHEMA + 1) > SCHEMA:
+    schema = own.get("schema")
+    if type(schema) is not int:
+        raise StoreError(f"{path} is damaged: {must('schema', 'a whole number', schema)}")
+    if schema > SCHEMA:
         raise StoreError(f"{path} was written by a newer likewise than this {__version__}.")
     try:
         codec, facts = own["codec"], dict(own["facts"])
         domain: Domain = registry.get("domains", codec["domain"]).from_state(codec["state"])
         space = space_from_json(own["space"])
         conditions = tuple(condition_from_json(one) for one in own["conditions"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(f"{path} is damaged ({type(error).__name__}: {error}).") from error
     if not isinstance(space, Sequence) or not _fits(space, card):
         raise StoreError(

@@ -232,7 +232,8 @@ def _read(data: Mapping[str, Any]) -> Card:
     for setting, allowed in _ONLY[architecture].items():
         _be(data, setting, allowed)
     settings = _gpt2(data) if architecture == GPT2 else _llama(data, architecture)
-    places = _whole(data, "n_positions" if architecture == GPT2 else "max_position_embeddings")
+    named = "n_positions" if architecture == GPT2 else "max_position_embeddings"
+    places = _whole(data, named, least=2)  # one token, and the one before it
     settings["tied"] = data.get("tie_word_embeddings", architecture == GPT2)
     try:
         config = from_json(registry.get("families", "transformer").Config, settings)
@@ -347,12 +348,15 @@ def _be(data: Mapping[str, Any], setting: str, allowed: tuple[Any, ...]) -> None
         raise StoreError(must(f"{setting} of config.json", words, got))
 
 
-def _whole(data: Mapping[str, Any], setting: str, default: int | None = None) -> int:
+def _whole(
+    data: Mapping[str, Any], setting: str, default: int | None = None, least: int = 1
+) -> int:
     """A setting that is a size; StoreError if it is not."""
     got = data.get(setting)
     got = default if got is None else got
-    if type(got) is not int or not 0 < got <= MOST:
-        raise StoreError(must(f"{setting} of config.json", f"a whole number, 1 to {MOST}", got))
+    if type(got) is not int or not least <= got <= MOST:
+        be = f"a whole number, {least} to {MOST}"
+        raise StoreError(must(f"{setting} of config.json", be, got))
     return got
 
 

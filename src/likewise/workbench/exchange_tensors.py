@@ -77,7 +77,8 @@ def to_ours(
         theirs: by their names.
 
     Raises:
-        StoreError: tensors are missing, left over, or of another shape or type; they are named.
+        StoreError: tensors are missing, left over, not finite, or of another shape or type; they
+            are named.
     """
     theirs = _cleaned(card, theirs)
     names, ours = _names(card.architecture, card.config), dict[str, Tensor]()
@@ -93,6 +94,7 @@ def to_ours(
             if tuple(theirs[one].shape) != shape:
                 misfits.append(f"{one}, {tuple(theirs[one].shape)} where {shape} is needed")
     _refuse("of another shape", misfits)
+    _refuse("not finite", (name for name in wanted if not bool(theirs[name].isfinite().all())))
     for name, some in names.items():
         joined = torch.cat([_turned(card.architecture, name, theirs[one]) for one in some])
         ours[name] = joined.float().contiguous()

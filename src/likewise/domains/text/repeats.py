@@ -1,8 +1,8 @@
 """Passages that stand word for word in a held-out part: a text split by place may repeat.
 
 A run of so many bytes is known by its hash, wherever it stands. One run in sixteen is looked at,
-chosen by its hash, so that the same ones are chosen everywhere (Schleimer et al., "Winnowing: local
-algorithms for document fingerprinting", 2003).
+chosen by its hash, so that the same ones are chosen everywhere (Schleimer et al., "Winnowing:
+local algorithms for document fingerprinting", 2003).
 """
 
 from collections.abc import Iterator, Mapping
