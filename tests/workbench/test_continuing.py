@@ -2,13 +2,15 @@
 
 import json
 import random
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
 import likewise as lw
-from likewise.core.errors import UsageError
+from likewise.core.errors import DataError, StoreError, UsageError
+from likewise.store.files import tensors_digest
 from likewise.workbench.continuing import widened
 from likewise.workbench.data import Prepared, load
 from likewise.workbench.listen import Listener
@@ -59,7 +61,11 @@ def test_adapters_move_little_and_leave_a_plain_model(model):
     ("family", "changes", "says"),
     [
         ("rnn", {}, "the family must be that of the model"),
-        ("transformer", {"settings": {"width": "64"}}, "do not fit the settings that were"),
+        (
+            "transformer",
+            {"settings": {"width": "64"}},
+            "changed: table.weight must be .*; got .*Change only how",
+        ),
         ("transformer", {"lora": 0}, "lora must be a rank of at least 1"),
         ("transformer", {"lora": 999}, "rank must be 1 to 32 for a layer of"),
     ],
@@ -89,6 +95,63 @@ def test_labels_that_nothing_reads_are_told(model):
     assert sum("the labels of the data steer nothing" in note for note in notes) == 1
     known = Prepared.of(records)
     assert Prepared.of(records, known.domain).facts()["notes"] == known.facts()["notes"]
+
+
+def test_adapters_begin_alike_for_equal_seeds(model):
+    torch.manual_seed(1)
+    one = lw.fit(NEW, "transformer", steps=3, start=model, lora=2, seed=5)
+    torch.manual_seed(2)
+    other = lw.fit(NEW, "transformer", steps=3, start=model, lora=2, seed=5)
+    third = lw.fit(NEW, "transformer", steps=3, start=model, lora=2, seed=6)
+    for name, weight in one.family.state_dict().items():
+        assert torch.equal(weight, other.family.state_dict()[name])
+    assert not all(
+        torch.equal(weight, third.family.state_dict()[name])
+        for name, weight in one.family.state_dict().items()
+    )
+
+
+def test_a_model_says_whose_weights_it_went_on_from(model, tmp_path):
+    words = tmp_path / "words.txt"
+    words.write_text("\n".join(NEW))
+    given = {"options": {}, "listener": Listener(), "out": tmp_path / "run"}
+    start = model.save(tmp_path / "model")
+    train_run("transformer", words, Wishes(steps=1), start=start, **given)
+    later = lw.open(tmp_path / "run")
+    assert later.facts["from"] == tensors_digest(model.family.state_dict())
+    shutil.rmtree(start)
+    lw.fit(TEXTS, "transformer", steps=2, settings=SMALL).save(start)
+    with pytest.raises(StoreError, match="other data or options"):
+        train_run("transformer", words, Wishes(steps=1), start=start, **given)
+
+
+@pytest.mark.parametrize("option", ["tokenizer", "vocabulary", "context"])
+def test_what_the_model_has_settled_cannot_be_asked_for(model, option):
+    given = {option: {"tokenizer": "bytes"}.get(option, 300)}
+    with pytest.raises(UsageError, match=f"{option} is settled by the model that training goes"):
+        lw.fit(NEW, "transformer", steps=1, start=model, **given)
+
+
+def test_data_of_another_kind_are_named(model):
+    with pytest.raises(DataError, match="the data must be text, as before; got 'images'"):
+        lw.fit("digits", "transformer", steps=1, start=model)
+
+
+def test_adapters_want_linear_layers():
+    begun = lw.fit(TEXTS, "rnn", steps=1, settings={"width": "32"})
+    with pytest.raises(UsageError, match="rnn has no linear layers that adapters could"):
+        lw.fit(NEW, "rnn", steps=1, start=begun, lora=2)
+
+
+def test_settings_that_cannot_be_are_refused_before_a_run_begins(tmp_path):
+    words = tmp_path / "words.txt"
+    words.write_text("\n".join(NEW))
+    given = {"options": {}, "listener": Listener(), "out": tmp_path / "run"}
+    for settings in ({"heads": "5"}, {"head_dim": "7"}, {"scaling": '{"rope_type": "yarn"}'}):
+        for length in ({"steps": 1}, {"time": "1s"}):
+            with pytest.raises(UsageError):
+                train_run("transformer", words, Wishes(settings=settings, **length), **given)
+            assert not (tmp_path / "run").exists()
 
 
 def test_adapters_need_a_model():

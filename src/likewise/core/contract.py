@@ -290,6 +290,8 @@ class Domain(ABC):
     headline: ClassVar[str]
     numbered: ClassVar[bool] = False
     """Whether `save` writes a file a record, named by the number that is its id."""
+    settled: ClassVar[frozenset[str]] = frozenset()
+    """The options of `load` that say what `fit` learns: a fitted codec has settled them."""
 
     @classmethod
     @abstractmethod

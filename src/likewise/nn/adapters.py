@@ -107,7 +107,7 @@ def adapt(
     """
     if any(isinstance(one, Adapter) for one in module.modules()):
         raise UsageError("the module has adapters already: call merge before adapt.")
-    plain = {name: one for name, one in module.named_modules() if type(one) is nn.Linear and name}
+    plain = layers(module)
     chosen = _chosen(plain, names)
     made = {
         name: Adapter(layer, rank=rank, alpha=alpha, dropout=dropout)
@@ -117,6 +117,11 @@ def adapt(
     for name, adapter in made.items():
         _put(module, name, adapter.train(plain[name].training))
     return list(made)
+
+
+def layers(module: nn.Module) -> dict[str, nn.Linear]:
+    """The plain linear layers inside a module by their names: those that can have adapters."""
+    return {name: one for name, one in module.named_modules() if type(one) is nn.Linear and name}
 
 
 def merge(module: nn.Module) -> nn.Module:

@@ -94,6 +94,18 @@ def write_tensors(
     return hashlib.sha256(content).hexdigest()
 
 
+def tensors_digest(tensors: Mapping[str, "Tensor"]) -> str:
+    """A hash of named tensors: their names, shapes, types and numbers."""
+    import torch
+
+    found = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        own = tensor.detach().cpu().contiguous()
+        found.update(f"{name}{tuple(own.shape)}{own.dtype}".encode())
+        found.update(own.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
 def read_tensors(path: Path, *, sha256: str | None = None) -> tuple[dict[str, "Tensor"], Any]:
     """Tensors and facts out of a safetensors file.
 

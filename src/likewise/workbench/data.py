@@ -51,12 +51,21 @@ def load(data: Any, *, domain: str | None = None, **options: Any) -> Records:
         data = str(data)
     if isinstance(data, str) and not data.strip():
         raise UsageError("the data has no name; give a path, or a built-in name such as digits.")
-    kind = registry.get("domains", domain) if domain else _recognise(data)
+    kind = registry.get("domains", domain) if domain else kind_of(data)
     records: Records = kind.load(data, **options)
     return records
 
 
-def _recognise(data: Any) -> type[Domain]:
+def kind_of(data: Any) -> type[Domain]:
+    """The domain that some data are of, the surest one.
+
+    Raises:
+        DataError: there is no domain at all.
+    """
+    if isinstance(data, Records):
+        return registry.get("domains", data.domain)
+    if isinstance(data, Path):
+        data = str(data)
     guesses = []
     for name in registry.names("domains"):
         try:

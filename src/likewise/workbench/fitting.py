@@ -130,10 +130,10 @@ def fit(
         stream = name.split("+")[number] if not number else name
         family = build(kind, config, source.space, conditions, seed=seed, name=stream)
         if start is not None:
-            start.begin(family)
+            start.begin(family, seed=seed)
         families.append(family)
         whole = families[0] if len(families) == 1 else Chain(families[0], family)
-        model = Model(name, whole, prepared.domain, prepared.shares, _facts(prepared, seed))
+        model = Model(name, whole, prepared.domain, prepared.shares, _facts(prepared, seed, start))
         last = number == len(stages) - 1
         asked = (lambda model=model: validate(model)) if validate and last else None
         file = folder / f"state{number}.safetensors" if folder else None
@@ -175,8 +175,9 @@ def _refuse(kind: type[Family[Any]], space: Space, name: str) -> None:
         raise DataError(f"{name} cannot be a chain: {why}.")
 
 
-def _facts(prepared: Prepared, seed: int) -> dict[str, Any]:
+def _facts(prepared: Prepared, seed: int, start: Start | None) -> dict[str, Any]:
     return {
+        **({} if start is None else {"from": start.digest}),
         "data": prepared.records.fingerprint(),
         "origin": Path(prepared.records.origin).name,
         "seed": seed,

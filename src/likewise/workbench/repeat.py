@@ -51,13 +51,13 @@ def train_run(
         raise UsageError(f"{family} is a control; it takes part in `likewise run` by itself.")
     begun = begun_from(open_any(start) if start is not None else None, lora)
     if begun is not None:
-        options = {**written(begun.model.domain.alike()), **options}
+        options = written(begun.options(data, options))
     prepared = Prepared.of(load(data, **options), begun.model.domain if begun else None)
     placed = replace(wishes, device=device_of(wishes.device), start=begun)
     placed.check(prepared, family)
     wanted = {"time": wishes.time, "steps": wishes.steps, "preset": wishes.preset}
     further = {"from": str(start) if start else None, "lora": lora}
-    begins = {"from": str(start.resolve()), "lora": lora} if start is not None else {}
+    begins = {"from": begun.digest, "lora": lora} if begun is not None else {}
     with opened(
         prepared,
         out=out,

@@ -145,8 +145,8 @@ def fit(
         **options: of the data, see `load`.
     """
     begun = begun_from(start, lora)
-    if start is not None:
-        options = {**start.domain.alike(), **options}
+    if begun is not None:
+        options = begun.options(data, options)
     wishes = Wishes(
         time=time,
         steps=steps,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from likewise.core.config import override
+from likewise.core.contract import SIZES
 from likewise.core.errors import UsageError, must
 from likewise.core.records import Records
 from likewise.train.plan import FamilyPlan
@@ -15,6 +16,7 @@ from likewise.workbench.fitting import build, kinds, preset, space_of, stage_pla
 from likewise.workbench.planning import Probe, plan_family
 
 USUAL_TIME = "60s"
+USUAL_SIZE = "s"
 CHECKED = 128  # samples, or records, of a validation
 
 
@@ -59,13 +61,29 @@ class Wishes:
             raise UsageError(
                 must("the family", f"that of the model ({self.start.model.name})", family)
             )
-        config = override(self._config(prepared, family, self.preset or "xs"), dict(self.settings))
-        if self.start is not None:
-            (kind,), known = classes, prepared.domain.conditions()
-            space = space_of(prepared, family)
-            self.start.begin(
-                build(kind, config, space, steered(kind, known), seed=self.seed, name=family)
-            )
+        self._config(prepared, family, self.preset or "xs")  # a preset, and data that it learns
+        if self.settings or self.start is not None:
+            self._check_settings(prepared, family)
+
+    def _check_settings(self, prepared: Prepared, family: str) -> None:
+        """Raise UsageError if no preset that may be taken can be had with the settings."""
+        (kind,), known = kinds(family), prepared.domain.conditions()
+        space, sizes = space_of(prepared, family), tuple[str, ...](SIZES)
+        if self.start is not None or self.preset is not None or self.steps is not None:
+            sizes = (self.preset or USUAL_SIZE,)
+        wrong: list[UsageError] = []
+        for size in sizes:
+            try:
+                config = override(self._config(prepared, family, size), dict(self.settings))
+                made = build(
+                    kind, config, space, steered(kind, known), seed=self.seed, name=family
+                )
+                if self.start is not None:
+                    self.start.begin(made, seed=self.seed)
+                return
+            except UsageError as error:
+                wrong.append(error)
+        raise wrong[0]
 
     def plan(self, prepared: Prepared, family: str) -> tuple[FamilyPlan, ...]:
         """The plan of one family, by time or by steps."""
@@ -88,7 +106,7 @@ class Wishes:
         return stages
 
     def _by_steps(self, prepared: Prepared, family: str) -> list[FamilyPlan]:
-        size, conditions = self.preset or "s", prepared.domain.conditions()
+        size, conditions = self.preset or USUAL_SIZE, prepared.domain.conditions()
         first, *more = kinds(family)
         config = self._config(prepared, family, size)
         plans = [stage_plan(config, size, steps=self.steps, seconds=None, changes=self.settings)]

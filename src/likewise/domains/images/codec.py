@@ -69,6 +69,7 @@ class Images(Domain):
     """
 
     name: ClassVar[str] = "images"
+    settled: ClassVar[frozenset[str]] = frozenset({"size", "colour"})
     headline: ClassVar[str] = "fd_classifier"
     numbered: ClassVar[bool] = True
 

@@ -50,6 +50,7 @@ class Text(Domain):
     name: ClassVar[str] = "text"
     headline: ClassVar[str] = "bits_per_byte"
     numbered: ClassVar[bool] = True
+    settled: ClassVar[frozenset[str]] = frozenset({"tokenizer", "vocabulary", "context"})
 
     def __init__(self) -> None:
         self._codec: Codec | None = None
