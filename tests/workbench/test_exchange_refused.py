@@ -95,6 +95,14 @@ def test_other_families_are_not_exported(tmp_path):
         export(model, tmp_path / "out")
 
 
+def test_a_folder_is_named_by_a_text_too_and_a_file_is_none(tmp_path):
+    model = model_of(OURS["llama"])
+    assert export(model, str(tmp_path / "out")) == tmp_path / "out"
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UsageError, match="the folder of an export must be new or empty"):
+        export(model, str(tmp_path / "file"))
+
+
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     model = model_of(OURS["llama"])
     model.save(tmp_path / "model")

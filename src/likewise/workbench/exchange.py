@@ -38,7 +38,7 @@ OWN = "likewise.json"  # beside an export: what Hugging Face has no word for
 PLACES = 2**20  # of a checkpoint: tables of their angles are made when it is opened
 
 
-def export(model: Model, folder: Path) -> Path:
+def export(model: Model, folder: str | Path) -> Path:
     """Write a trained `transformer` as a Hugging Face folder, and return the folder.
 
     `transformers` gives the same logits but for the padding token, which a transformer never
@@ -53,7 +53,7 @@ def export(model: Model, folder: Path) -> Path:
             instead. Or the folder holds something else.
         StoreError: the folder cannot be written.
     """
-    family, space = model.family, model.family.space
+    family, space, folder = model.family, model.family.space, Path(folder).expanduser()
     if model.name != "transformer" or not isinstance(space, Sequence):
         raise UsageError(must("what is exported", "a transformer", model.name))
     steers = [c.name for c in family.conditions if c.name != PROMPT]
@@ -62,7 +62,8 @@ def export(model: Model, folder: Path) -> Path:
         be = "none but what stands before, to be exported"
         raise UsageError(must("conditions", be, steers, remedy))
     architecture = architecture_of(family.config)
-    if folder.exists() and any(folder.iterdir()) and not (folder / OWN).exists():
+    free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    if not free and not (folder / OWN).exists():
         raise UsageError(must("the folder of an export", "new or empty", str(folder)))
     state = model.domain.state()
     begin = int(state.get("begin", space.end))
