@@ -10,8 +10,10 @@ import tokenizers as kit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from likewise.core.errors import DataError, LikewiseError
-from likewise.domains.text import Text, tokenise
+from likewise.core.errors import DataError, LikewiseError, UsageError
+from likewise.core.records import Records
+from likewise.domains.text import Text, spelling, tokenise
+from likewise.domains.text.sizes import OUTSIDE
 from likewise.domains.text.tokenise import Characters, Subwords, learn, tokeniser_from
 from likewise.domains.text.vocabulary import Vocabulary
 
@@ -233,3 +235,91 @@ def test_dialogues_are_read_in_pairs_of_bytes_sooner(monkeypatch, tmp_path):
     assert Text.load(path).facts["tokenizer"] == "characters"
     monkeypatch.setattr(passages, "SMALL_TALK", 100)
     assert Text.load(path).facts["tokenizer"] == "bpe"
+
+
+def lossy(**changes):
+    """A tokeniser of characters, such as others make, that drops what it has no token for."""
+    made = kit.Tokenizer(kit.models.BPE({one: i for i, one in enumerate("abc <>unk")}, []))
+    made.decoder = kit.decoders.Fuse()
+    return {**json.loads(made.to_str()), **changes}
+
+
+def of_lossy(tmp_path, **changes):
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(lossy(**changes)))
+    domain = Text()
+    domain.fit(Text.load(["abc", "bca", "cab", "ab c"], tokenizer=str(path)))
+    return domain
+
+
+def test_what_a_ready_tokeniser_drops_has_its_price(tmp_path):
+    domain = of_lossy(tmp_path)
+    held_out = Records(domain="text", items=("ab c", "xa яя", "nku"), ids=("0", "1", "2"))
+    found = domain.sizes(held_out)
+    assert found.outside.tolist() == [0.0, 3 * OUTSIDE, 0.0]
+    assert found.units["byte"].tolist() == [5.0, 8.0, 4.0]
+
+
+def test_what_a_ready_tokeniser_writes_as_unknown_or_otherwise_has_its_price():
+    model = {**lossy()["model"], "vocab": {one: i for i, one in enumerate(["<unk>", *"abcx"])}}
+    unknown = Subwords(lossy(model={**model, "unk_token": "<unk>"}))
+    assert unknown.decode(unknown.encode(["aun"])[0]) == "a<unk><unk>"
+    assert [unknown.lost(text) for text in ("abc", "aun", "<unk>")] == [0, 2, 5]
+    lower = Subwords(
+        {**TOKENISERS["bpe"].state()["tokenizer"], "normalizer": {"type": "Lowercase"}}
+    )
+    assert [lower.lost(text) for text in ("abc", "Abc Я")] == [0, 2]
+    assert Vocabulary(lower, roles=False).strange("Abc Я") == []
+
+
+def test_a_prompt_with_characters_that_are_dropped_is_refused(tmp_path):
+    domain = of_lossy(tmp_path)
+    assert domain.encode("ab c")
+    text = r"has characters that the tokenizer has no tokens for: 'я', '\\\\n'\. Leave them out"
+    for ask in (domain.encode, lambda text: domain.condition({"prompt": text}, 1)):
+        with pytest.raises(UsageError, match=text):
+            ask("a яb\nя")
+
+
+@pytest.mark.parametrize("changes", [{}, {"normalizer": {"type": "NFC"}}])
+def test_a_byte_level_tokeniser_is_known_to_lose_nothing_without_a_look(changes, monkeypatch):
+    tokeniser = Subwords({**TOKENISERS["bpe"].state()["tokenizer"], **changes})
+    looked = []
+    monkeypatch.setattr(Subwords, "encode", lambda self, texts: looked.append(texts))
+    assert tokeniser.lost("any text, é😀\n") == 0
+    assert Vocabulary(tokeniser, roles=True).strange("\ue001дядя") == []
+    assert looked == []
+
+
+def test_what_a_form_of_unicode_changes_is_lost():
+    tokeniser = Subwords({**TOKENISERS["bpe"].state()["tokenizer"], "normalizer": {"type": "NFC"}})
+    assert tokeniser.lost("caf\u00e9") == 0
+    assert tokeniser.lost("cafe\u0301") == 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True, "use_regex": True}},
+        {"decoder": {"type": "Fuse"}},
+        {"normalizer": {"type": "Lowercase"}},
+        {"pre_tokenizer": {"type": "Sequence", "pretokenizers": []}},
+        {"added_tokens": [{"content": "<m>", "lstrip": True}]},
+        {"model": {"type": "BPE", "end_of_word_suffix": "</w>"}},
+        {"model": {"type": "WordLevel"}},
+    ],
+)
+def test_a_tokeniser_that_may_lose_something_is_not_taken_at_its_word(changes):
+    data = TOKENISERS["bpe"].state()["tokenizer"]
+    assert spelling.form(data, spelling.letters()) == spelling.ANY
+    assert spelling.form({**data, **changes}, spelling.letters()) == ""
+    assert spelling.form(data, list(spelling.letters())[1:]) == ""
+
+
+def test_steps_that_keep_all_are_known():
+    cut = {"type": "Split", "pattern": {"String": " "}, "behavior": "Isolated", "invert": False}
+    data = TOKENISERS["bpe"].state()["tokenizer"]
+    for behavior, found in (("Isolated", spelling.ANY), ("Removed", "")):
+        steps = [{**cut, "behavior": behavior}, data["pre_tokenizer"]]
+        changed = {**data, "pre_tokenizer": {"type": "Sequence", "pretokenizers": steps}}
+        assert spelling.form(changed, spelling.letters()) == found

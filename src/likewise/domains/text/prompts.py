@@ -58,8 +58,7 @@ def tokens(
         if len(ids) > most:
             remedy = "Leave out its beginning."
             raise UsageError(must(f"a {name}", f"of at most {most} tokens", len(ids), remedy))
-        if vocabulary.unknown is not None and vocabulary.unknown in ids:
-            refuse_strange(text, name, vocabulary)
+        refuse_strange(text, name, vocabulary)
         rows.append(ids.astype(np.int64))
     return rows
 
@@ -98,7 +97,10 @@ def refuse_strange(text: str, name: str, vocabulary: Vocabulary) -> None:
     if strange:
         some = ", ".join(repr(printable(one)) for one in strange[:8])
         more = f" and {len(strange) - 8} more" if len(strange) > 8 else ""
+        never = "the training texts never had"
+        if vocabulary.unknown is None:
+            never = "the tokenizer has no tokens for"
         raise UsageError(
-            f"the {name} has characters that the training texts never had: {some}{more}. Leave "
+            f"the {name} has characters that {never}: {some}{more}. Leave "
             "them out, or train with tokenizer=bytes or tokenizer=bpe, which can spell all."
         )

@@ -8,7 +8,9 @@ likeliest pieces (Kudo, "Subword regularization", 2018). Both are of the `tokeni
 import json
 import re
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from likewise.core.errors import DataError, LikewiseError, StoreError, must
+from likewise.domains.text import spelling
 from likewise.store.files import read_json
 
 Ids = npt.NDArray[np.int64]
 
-INSTALL = "BPE and unigram tokenisers need the tokenizers library: pip install 'likewise[text]'"
 VOCABULARY = 4096
 PER_TOKEN = 256  # bytes of text for each token that a small text may have
 UNMET = 20.0  # nats by which a byte that train never had is less likely than any other
@@ -48,6 +50,14 @@ class Tokeniser(ABC):
     @abstractmethod
     def decode(self, ids: Ids) -> str:
         """The text of tokens; bytes that are no UTF-8 become U+FFFD."""
+
+    @abstractmethod
+    def lost(self, text: str) -> int:
+        """How many characters of a text do not come back from its tokens."""
+
+    def lacks(self, character: str) -> bool:
+        """Whether nothing of a character comes back; not where it is only written otherwise."""
+        return self.lost(character) > 0
 
     @abstractmethod
     def spelled(self) -> list[bytes]:
@@ -92,6 +102,10 @@ class Characters(Tokeniser):
         """See `Tokeniser.decode`."""
         return "".join(self.characters[i] for i in ids.tolist())
 
+    def lost(self, text: str) -> int:
+        """See `Tokeniser.lost`."""
+        return int((self.encode([text])[0] < 0).sum())
+
     def spelled(self) -> list[bytes]:
         """See `Tokeniser.spelled`."""
         return [one.encode("utf-8", "surrogatepass") for one in self.characters]
@@ -125,6 +139,10 @@ class Bytes(Tokeniser):
         """See `Tokeniser.decode`."""
         return ids.astype(np.uint8).tobytes().decode("utf-8", "replace")
 
+    def lost(self, text: str) -> int:
+        """None."""
+        return 0
+
     def spelled(self) -> list[bytes]:
         """See `Tokeniser.spelled`."""
         return [bytes([byte]) for byte in range(256)]
@@ -150,7 +168,7 @@ class Subwords(Tokeniser):
     def __init__(self, data: Mapping[str, Any]) -> None:
         self.data = data
         try:
-            self._tokenizer = _library().Tokenizer.from_str(json.dumps(data))
+            self._tokenizer = spelling.library().Tokenizer.from_str(json.dumps(data))
         except LikewiseError:
             raise
         except Exception as error:  # the library raises Exception itself
@@ -175,11 +193,41 @@ class Subwords(Tokeniser):
         text: str = self._tokenizer.decode(ids.tolist(), skip_special_tokens=False)
         return text
 
+    def lost(self, text: str) -> int:
+        """See `Tokeniser.lost`; a byte-level tokeniser is known to lose none without a look."""
+        if spelling.stays(text, self._form):
+            return 0
+        (ids,) = self.encode([text])
+        if self.decode(ids) == text:
+            return 0
+        back = self.decode(ids[ids != self._unknown])
+        return (Counter(text) - Counter(back)).total()
+
+    def lacks(self, character: str) -> bool:
+        """See `Tokeniser.lacks`; a space may be one that a text begins with, which is not told."""
+        (ids,) = self.encode([character])
+        if self._unknown in ids or not len(ids):
+            return True
+        return bool(character.strip()) and not self.decode(ids).strip()
+
+    @cached_property
+    def _form(self) -> str:
+        return spelling.form(self.data, self._tokenizer.get_vocab(True))
+
+    @cached_property
+    def _unknown(self) -> int:
+        """The token for what there is none for, -1 if there is no such token."""
+        model = self.data.get("model") or {}
+        number = model.get("unk_id")
+        if number is None and model.get("unk_token") is not None:
+            number = self._tokenizer.token_to_id(model["unk_token"])
+        return -1 if number is None else int(number)
+
     def spelled(self) -> list[bytes]:
         """See `Tokeniser.spelled`; special tokens and the one for the unknown are no text."""
-        kinds = _kinds(self.data.get("decoder") or {})
-        letters = _letters() if "ByteLevel" in kinds else {}
-        silent = _silent(self.data)
+        kinds = spelling.kinds(self.data.get("decoder") or {})
+        letters = spelling.letters() if "ByteLevel" in kinds else {}
+        silent = spelling.silent(self.data)
         before = self._plain()
         found = [b""] * self.size
         for piece, number in self._tokenizer.get_vocab(True).items():
@@ -281,42 +329,9 @@ def _codes(text: str) -> Ids:
     return np.frombuffer(data, dtype="<u4").astype(np.int64)
 
 
-def _library() -> Any:
-    try:
-        import tokenizers
-    except ImportError as error:
-        raise LikewiseError(INSTALL) from error
-    return tokenizers
-
-
-def _kinds(decoder: Mapping[str, Any]) -> set[str]:
-    """The types of a decoder of a tokenizer.json and of those that it is a sequence of."""
-    inner = [_kinds(one) for one in decoder.get("decoders", ())]
-    return {str(decoder.get("type"))}.union(*inner)
-
-
-def _silent(data: Mapping[str, Any]) -> set[Any]:
-    """The tokens of a tokenizer.json that are no text, by their number or their name."""
-    model = data.get("model", {})
-    special = {one["id"] for one in data.get("added_tokens") or () if one.get("special")}
-    return {*special, model.get("unk_token"), model.get("unk_id")}
-
-
-def _letters() -> dict[str, int]:
-    """The byte that each letter of a byte-level tokeniser stands for (Radford et al., 2019).
-
-    A letter below 256 is its own byte; the others stand, in their order, for the bytes that are
-    left.
-    """
-    letters = sorted(_library().pre_tokenizers.ByteLevel.alphabet())
-    own = {letter: ord(letter) for letter in letters if ord(letter) < 256}
-    left = sorted(set(range(256)) - set(own.values()))
-    return own | dict(zip(letters[len(own) :], left, strict=True))
-
-
 def _trained(kind: str, texts: Iterable[str], vocabulary: int) -> dict[str, Any]:
     """What the tokenizer.json of a trained, byte-level tokeniser holds."""
-    library = _library()
+    library = spelling.library()
     byte_level = library.pre_tokenizers.ByteLevel
     options = {
         "vocab_size": vocabulary,

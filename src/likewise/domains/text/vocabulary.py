@@ -110,8 +110,14 @@ class Vocabulary:
             found[token] = b""
         return found
 
+    def lost(self, text: str) -> int:
+        """How many characters of a text do not come back from its tokens."""
+        parts = _SPLIT.split(text)[::2] if self.marks else [text]
+        return sum(map(self.tokeniser.lost, parts))
+
     def strange(self, text: str) -> list[str]:
         """The characters of a text that there is no token for, each once."""
-        if self.unknown is None:
+        if not self.lost(text):
             return []
-        return list(dict.fromkeys(one for one in text if self.unknown in self.encode([one])[0]))
+        every = (one for one in dict.fromkeys(text) if one not in self.marks)
+        return [one for one in every if self.tokeniser.lacks(one)]
