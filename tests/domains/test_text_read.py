@@ -9,7 +9,7 @@ import pytest
 
 from likewise.core.errors import UsageError
 from likewise.core.records import split
-from likewise.domains.text import Text
+from likewise.domains.text import Text, roles
 from likewise.domains.text.corpus import line_places, paragraph_places
 
 U, A, S = "\ue001", "\ue002", "\ue000"
@@ -298,6 +298,42 @@ def test_scripts_are_dialogues_and_system_answers_where_nobody_else_does(tmp_pat
     assert records.notes == ()
     plain = Text.load(tmp_path / "talk.txt", unit="paragraph")
     assert items(plain)[2] == "SYSTEM: be 2\nUSER: hi\nBOT: well"
+
+
+def test_a_blank_line_within_a_turn_goes_on_with_it(tmp_path):
+    one = (
+        "USER: hi {0}\n\nand {0}\nASSISTANT: well\n \n\nso {0}\nUSER: bye\nASSISTANT: bye {0}\n\n"
+    )
+    records = Text.load(write(tmp_path / "talk.txt", "".join(map(one.format, range(9)))))
+    assert len(records) == 18
+    assert talks(records)[2] == f"{U}hi 1\n\nand 1{A}well\n\n\nso 1"
+    assert talks(records)[3] == f"{talks(records)[2]}{U}bye{A}bye 1"
+    assert records.skipped == ()
+    assert records.ids[:3] == ("talk.txt:1#1", "talk.txt:1#2", "talk.txt:2#1")
+
+
+def test_who_answers_is_told_for_each_dialogue_of_a_script(tmp_path):
+    plain = "".join(f"USER: hi {i}\nSYSTEM: what {i}\n\n" for i in range(9))
+    other = "SYSTEM: be kind\nUSER: hm\nASSISTANT: fine\n\nSYSTEM: be kind\nUSER: and?\n"
+    records = Text.load(write(tmp_path / "talk.txt", plain + other))
+    assert talks(records) == (
+        *(f"{U}hi {i}{A}what {i}" for i in range(9)),
+        f"{S}be kind{U}hm{A}fine",
+    )
+    assert [one.what for one in records.skipped] == ["1 dialogue without an answer"]
+    assert "SYSTEM is the one that answers" in records.notes[0]
+
+
+def test_a_script_is_read_a_dialogue_at_a_time(tmp_path):
+    read = []
+
+    def lines_of_many():
+        for i in range(99):
+            read.append(i)
+            yield from (f"USER: hi {i}", "BOT: well", "")
+
+    first = next(roles.script(lines_of_many()))
+    assert (first, read) == ([("USER", "hi 0"), ("BOT", "well")], [0, 1])
 
 
 def test_tables_have_a_column_of_texts(tmp_path):

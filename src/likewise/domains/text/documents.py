@@ -85,12 +85,11 @@ class Documents:
             self._plain(every, name)
 
     def _script(self, every: Iterable[str], name: str) -> None:
-        dialogues = list(roles.script(every))
-        answers = not any(head in ("ASSISTANT", "BOT") for turns in dialogues for head, _ in turns)
-        if answers and SCRIPT_ANSWERS not in self.notes:
-            self.notes.append(SCRIPT_ANSWERS)
         self.dialogue = True
-        for number, turns in enumerate(dialogues, 1):
+        for number, turns in enumerate(roles.script(every), 1):
+            answers = roles.system_answers(turns)
+            if answers and SCRIPT_ANSWERS not in self.notes:
+                self.notes.append(SCRIPT_ANSWERS)
             self.add(roles.marked(turns, answers=answers), f"{name}:{number}")
         self.dialogue = False
 

@@ -95,26 +95,46 @@ def is_script(text: str) -> bool:
 def script(lines: Iterable[str]) -> Iterator[list[tuple[str, str]]]:
     """The dialogues of a script, each [(who speaks, text), ...]; a blank line stands between.
 
-    A line that names nobody goes on with the turn before it.
+    A line that names nobody goes on with the turn before it, also behind a blank line.
 
     Example:
-        >>> list(script(["USER: Hi", "there", "", "BOT: Well"]))
-        [[('USER', 'Hi\\nthere')], [('BOT', 'Well')]]
+        >>> list(script(["USER: Hi", "there", "", "you", "", "BOT: Well"]))
+        [[('USER', 'Hi\\nthere\\n\\nyou')], [('BOT', 'Well')]]
     """
-    turns: list[tuple[str, str]] = []
+    turns: list[tuple[str, list[str]]] = []
+    blank = 0
     for line in lines:
         match = _HEAD.match(line)
-        if match:
-            turns.append((match[1], line[match.end() :].rstrip()))
-        elif line.strip() and turns:
-            turns[-1] = (turns[-1][0], f"{turns[-1][1]}\n{line.rstrip()}")
-        elif line.strip():
-            turns.append(("USER", line.rstrip()))
-        elif turns:
-            yield turns
+        if match and blank and turns:
+            yield _joined(turns)
             turns = []
+        if match:
+            turns.append((match[1], [line[match.end() :].rstrip()]))
+        elif line.strip() and turns:
+            turns[-1][1].extend([""] * blank + [line.rstrip()])
+        elif line.strip():
+            turns.append(("USER", [line.rstrip()]))
+        blank = 0 if line.strip() else blank + 1
     if turns:
-        yield turns
+        yield _joined(turns)
+
+
+def _joined(turns: Iterable[tuple[str, Iterable[str]]]) -> list[tuple[str, str]]:
+    return [(name, "\n".join(lines)) for name, lines in turns]
+
+
+def system_answers(turns: Iterable[tuple[str, str]]) -> bool:
+    """Whether SYSTEM is the one that answers a dialogue: behind a user, and no assistant speaks.
+
+    Example:
+        >>> system_answers([("USER", "Hi"), ("SYSTEM", "Hello")])
+        True
+        >>> system_answers([("SYSTEM", "Be kind."), ("USER", "Hi")])
+        False
+    """
+    heads = [name for name, _ in turns]
+    asked = next((i for i, name in enumerate(heads) if name in ("USER", "HUMAN")), len(heads))
+    return "SYSTEM" in heads[asked:] and not {"ASSISTANT", "BOT"} & set(heads)
 
 
 def marked(turns: Iterable[tuple[str, str]], *, answers: bool) -> str:
