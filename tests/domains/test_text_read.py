@@ -9,7 +9,7 @@ import pytest
 
 from likewise.core.errors import UsageError
 from likewise.core.records import split
-from likewise.domains.text import Text, roles
+from likewise.domains.text import Text, decode, roles
 from likewise.domains.text.corpus import line_places, paragraph_places
 
 U, A, S = "\ue001", "\ue002", "\ue000"
@@ -54,6 +54,27 @@ def test_a_list_of_short_lines_is_a_document_a_line(tmp_path, packed):
     assert records.given is None
     assert "each of its 50 lines is a document (unit=file makes it one)" in records.notes[0]
     assert records.facts["context"] == len("name10") + 1
+
+
+@pytest.mark.parametrize("end", ["\n\n", "\n \n\n", "\n  "])
+def test_blank_lines_at_the_end_of_a_list_are_not_of_it(tmp_path, end, monkeypatch):
+    names = [f"name{i}" for i in range(100)]
+    path = write(tmp_path / "names.txt", "\n".join(names) + end)
+    for size in (1, 5, 1000):  # lines lie across pieces
+        monkeypatch.setattr(decode, "PIECE", size)
+        records = Text.load(path)
+        assert items(records) == tuple(names)
+        assert "each of its 100 lines is a document" in records.notes[0]
+    write(tmp_path / "names.txt", "\n".join(names[:50]) + "\n \n" + "\n".join(names[50:]))
+    assert Text.load(path, context=16).items.opens.sum() == 1
+
+
+def test_lines_of_spaces_are_blank(tmp_path):
+    path = write(tmp_path / "text.txt", "".join(f"a {i}\n\t \nb {i}\nc\n  \n" for i in range(30)))
+    lines = tuple(text for i in range(30) for text in (f"a {i}", f"b {i}", "c"))
+    assert items(Text.load(path, unit="line")) == lines
+    parts = tuple(text for i in range(30) for text in (f"a {i}", f"b {i}\nc"))
+    assert items(Text.load(path, unit="paragraph")) == parts
 
 
 @pytest.mark.parametrize("packed", ["", ".gz"])
@@ -113,16 +134,18 @@ def test_lines_and_paragraphs_are_found_across_pieces(monkeypatch):
     from likewise.domains.text import corpus
 
     draw = np.random.default_rng(0)
-    text = "".join(draw.choice(["a", "b", "\n"], 400, p=[0.3, 0.3, 0.4]))
+    text = "".join(draw.choice(["a", "é", " ", "\n"], 400, p=[0.2, 0.1, 0.3, 0.4]))
     raw = np.frombuffer(text.encode(), dtype=np.uint8)
+    part = raw[3:390].tobytes()
     for size in (1, 7, 64, 1000):
         monkeypatch.setattr(corpus, "SCANNED", size)
         starts, stops = line_places(raw, 3, 390)
-        found = [text[a:b] for a, b in zip(starts, stops, strict=True)]
-        assert found == [line for line in text[3:390].split("\n") if line]
+        found = [raw[a:b].tobytes() for a, b in zip(starts, stops, strict=True)]
+        assert found == [line for line in part.split(b"\n") if line.strip()]
         starts, stops = paragraph_places(raw, 3, 390)
-        found = [text[a:b] for a, b in zip(starts, stops, strict=True)]
-        assert found == [p for p in re.split(r"\n{2,}", text[3:390].strip("\n")) if p]
+        found = [raw[a:b].tobytes() for a, b in zip(starts, stops, strict=True)]
+        whole = re.sub(rb"(?m)^ +$", b"", part)
+        assert found == [p for p in re.split(rb"\n{2,}", whole.strip(b"\n")) if p]
 
 
 def test_documents_never_straddle_a_split():

@@ -22,6 +22,7 @@ HELD = 1 << 26  # bytes that are kept in memory; more lie in a file
 SCANNED = 1 << 22  # bytes looked at at a time
 REACH = 4  # the most bytes of a character in UTF-8
 MARK = 3  # bytes of the mark of a role
+SPACE = ord(" ")  # no byte of a blank line is above it
 _LEAD, _LAST = np.frombuffer(ASSISTANT.encode()[:2], np.uint8), ASSISTANT.encode()[2]
 
 
@@ -263,28 +264,51 @@ def mark_places(text: Bytes) -> Places:
 
 
 def line_places(text: Bytes, start: int, stop: int) -> tuple[Places, Places]:
-    """Where the lines that hold something begin and end, within a part of a text.
+    """Where the lines that hold more than white space begin and end, within a part of a text.
 
     Example:
-        >>> text = np.frombuffer(b"a\\n\\nbc\\n", dtype=np.uint8)
-        >>> [place.tolist() for place in line_places(text, 0, 6)]
-        [[0, 3], [1, 5]]
+        >>> text = np.frombuffer(b"a\\n \\nbc\\n", dtype=np.uint8)
+        >>> [place.tolist() for place in line_places(text, 0, 7)]
+        [[0, 4], [1, 6]]
     """
     starts, stops = [], []
-    begun = start
+    begun, solid = start, False  # the line that has not ended
     for low in range(start, stop, SCANNED):
         high = min(low + SCANNED, stop)
-        ends = np.flatnonzero(text[low:high] == ord("\n")).astype(np.int64) + low
+        ends, filled, rest = line_ends(text[low:high])
+        ends += low
+        if len(filled):
+            filled[0] |= solid
+            solid = False
+        solid = solid or rest
         if high == stop:
-            ends = np.append(ends, stop)
+            ends, filled = np.append(ends, stop), np.append(filled, solid)
         if len(ends):
             begins = np.concatenate([[begun], ends[:-1] + 1])
-            kept = ends > begins
-            starts.append(begins[kept])
-            stops.append(ends[kept])
+            starts.append(begins[filled])
+            stops.append(ends[filled])
             begun = int(ends[-1]) + 1
     none = np.zeros(0, dtype=np.int64)
     return np.concatenate([none, *starts]), np.concatenate([none, *stops])
+
+
+def line_ends(text: Bytes) -> tuple[Places, Flags, bool]:
+    """The ends of the lines of a text, which of these hold more than white space, and the rest.
+
+    The rest is whether there is more than white space behind the last end.
+
+    Example:
+        >>> ends, filled, rest = line_ends(np.frombuffer(b"a\\n \\n\\nb", dtype=np.uint8))
+        >>> ends.tolist(), filled.tolist(), rest
+        ([1, 3, 4], [True, False, False], True)
+    """
+    ends = np.flatnonzero(text == ord("\n")).astype(np.int64)
+    if not len(ends):
+        return ends, np.zeros(0, dtype=np.bool_), bool((text > SPACE).any())
+    behind = int(ends[-1]) + 1
+    begins = np.append(0, ends[:-1] + 1)
+    filled = np.maximum.reduceat(text[:behind], begins) > SPACE  # a line has its end, at least
+    return ends, filled, bool((text[behind:] > SPACE).any())
 
 
 def paragraph_places(text: Bytes, start: int, stop: int) -> tuple[Places, Places]:

@@ -11,7 +11,15 @@ import numpy as np
 from likewise.core.errors import DataError
 from likewise.core.records import Skipped
 from likewise.domains.text import roles
-from likewise.domains.text.corpus import Bytes, Places, Spool, line_places, paragraph_places
+from likewise.domains.text.corpus import (
+    Bytes,
+    Flags,
+    Places,
+    Spool,
+    line_ends,
+    line_places,
+    paragraph_places,
+)
 from likewise.domains.text.decode import clean, lines
 
 HUGE = 1 << 20  # bytes of a line that deserves a word
@@ -175,29 +183,37 @@ class _Look:
         self.lines = self.blank = self.short = self.longest = 0
         self.solid = False  # whether it holds more than white space
         self._open = 0  # bytes of the line that has not ended
+        self._filled = False  # whether that holds more than white space
+        self._last = 0  # blank lines behind the last one that is none
 
     def at(self, data: bytes) -> None:
         raw = np.frombuffer(data, dtype=np.uint8)
-        self.solid = self.solid or bool((raw > ord(" ")).any())
-        ends = np.flatnonzero(raw == ord("\n"))
+        ends, filled, rest = line_ends(raw)
+        self.solid = self.solid or rest or bool(filled.any())
         if not len(ends):
             self._open += len(data)
+            self._filled = self._filled or rest
             return
         sizes = np.diff(ends, prepend=-1) - 1
         sizes[0] += self._open
-        self._count(sizes)
-        self._open = len(data) - int(ends[-1]) - 1
+        filled[0] |= self._filled
+        self._count(sizes, filled)
+        self._open, self._filled = len(data) - int(ends[-1]) - 1, rest
 
     def end(self) -> None:
         if self._open:
-            self._count(np.array([self._open]))
+            self._count(np.array([self._open]), np.array([self._filled]))
 
-    def _count(self, sizes: Places) -> None:
-        self.lines += len(sizes)
-        self.blank += int((sizes == 0).sum())
-        self.short += int(((sizes > 0) & (sizes <= SHORT)).sum())
+    def _count(self, sizes: Places, filled: Flags) -> None:
+        places = np.flatnonzero(filled)
+        if len(places):
+            self.blank += self._last + int((~filled[: places[-1]]).sum())
+            self._last = 0
+        self._last += len(filled) - (int(places[-1]) + 1 if len(places) else 0)
+        self.lines += len(places)
+        self.short += int((filled & (sizes <= SHORT)).sum())
         self.longest = max(self.longest, int(sizes.max()))
 
     def is_list(self) -> bool:
-        """Whether each line is a record by itself: short lines, none blank."""
+        """Whether each line is a record by itself: short lines, none blank but at the end."""
         return self.lines >= LISTED and not self.blank and self.short >= SHORT_SHARE * self.lines
