@@ -450,6 +450,8 @@ def test_options_that_cannot_be_are_told():
         ({"train": "nan"}, "train must be a share from 0.1 to 0.98; got 'nan'"),
         ({"encoding": "utf8000"}, "encoding must be the name of an encoding"),
         ({"encoding": "base64"}, "encoding must be the name of an encoding"),
+        ({"encoding": "punycode"}, "encoding must be the name of an encoding"),
+        ({"encoding": "unicode-escape"}, "encoding must be the name of an encoding"),
         ({"column": " "}, "column must be the name of a column"),
     ):
         with pytest.raises(UsageError, match=text):

@@ -9,6 +9,7 @@ from typing import Any
 from likewise.core.errors import UsageError, must, nearest
 
 UNITS = ("auto", "file", "line", "paragraph")
+SPELLINGS = ("punycode", "idna", "unicode_escape", "raw_unicode_escape")  # no encodings of files
 TOKENIZERS = ("auto", "characters", "bytes", "bpe", "unigram")
 
 
@@ -90,12 +91,15 @@ def _whole(name: str, value: object, low: int, high: int) -> int | None:
 def _encoding(value: object) -> str | None:
     if value is None or value == "auto":
         return None
+    such = must("encoding", "the name of an encoding, such as utf-8 or cp1252", value)
     try:
         b"a".decode(str(value), "replace")  # refused, too, of encodings that are not of text
-        return codecs.lookup(str(value)).name
+        found = codecs.lookup(str(value))
     except (LookupError, ValueError) as error:
-        such = "the name of an encoding, such as utf-8 or cp1252"
-        raise UsageError(must("encoding", such, value)) from error
+        raise UsageError(such) from error
+    if found.incrementaldecoder is None or found.name.replace("-", "_") in SPELLINGS:
+        raise UsageError(such)
+    return found.name
 
 
 def _share(value: object) -> float:
