@@ -1,14 +1,16 @@
 """Bad input of texts: encodings, broken bytes, bombs, and what is too little to learn from."""
 
 import gzip
+import io
 import json
+import sys
 import tracemalloc
 
 import pytest
 
 from likewise.core.errors import DataError
 from likewise.core.records import split
-from likewise.domains.text import Text, corpus, decode, files
+from likewise.domains.text import Text, charset, corpus, decode, files
 from tests.domains.test_text_read import items, prose, write
 
 BOOK = "\n\n".join(prose(60))
@@ -53,6 +55,68 @@ def test_an_encoding_can_be_named(tmp_path):
     assert records.notes == ()
     strange = load_bytes(tmp_path, BOOK.encode("latin-1") + b"\n\nx\x81y z w")
     assert "was read as latin-1" in strange.notes[0]
+
+
+CAT = {
+    "zh": "我是一只猫，还没有名字。不知道在哪里出生的，只记得在一个阴暗潮湿的地方喵喵地哭。",
+    "ja": "吾輩は猫である。名前はまだ無い。どこで生れたか頓と見当がつかぬ。",
+    "ko": "나는 고양이다. 이름은 아직 없다. 어디서 태어났는지 모른다.",
+    "ru": "Мой дядя самых честных правил, когда не в шутку занемог, он уважать себя заставил.",
+    "el": "Η γλώσσα μου έδωσαν ελληνική, το σπίτι φτωχικό στις αμμουδιές του Ομήρου.",
+}
+
+
+def numbered(language):
+    return [f"{i}. {CAT[language]}" for i in range(60)]
+
+
+@pytest.mark.parametrize(
+    ("language", "encoding", "name"),
+    [
+        ("zh", "gbk", "gb18030"),
+        ("ja", "shift_jis", "cp932"),
+        ("ja", "euc_jp", "euc_jis_2004"),
+        ("ko", "euc_kr", "cp949"),
+        ("ru", "cp1251", "cp1251"),
+        ("ru", "koi8_r", "koi8_r"),
+        ("el", "cp1253", "cp1253"),
+    ],
+)
+def test_encodings_of_other_alphabets_are_guessed_and_told(tmp_path, language, encoding, name):
+    head = "Plain words come first.\n\n" * 9000  # more than is looked at
+    data = head.encode() + "\n\n".join(numbered(language)).encode(encoding)
+    records = load_bytes(tmp_path, data)
+    assert items(records)[-60:] == tuple(numbered(language))
+    assert f"is no valid UTF-8 and was read as {name}; encoding=NAME names" in records.notes[0]
+
+
+@pytest.mark.parametrize("text", ["été", "naïve — “quoted” £5 ½", "Größe", "mañana", "São João"])
+def test_western_text_is_never_taken_for_another(tmp_path, text):
+    for count in (1, 3, 30):
+        data = "\n\n".join([*prose(20), *[f"so {text} it is"] * count]).encode("cp1252")
+        assert "was read as cp1252" in load_bytes(tmp_path, data).notes[0]
+
+
+def test_without_a_guess_it_is_cp1252_as_before(tmp_path, monkeypatch):
+    few = BOOK.replace("été", "ete").encode() + "\n\nдядя".encode("cp1251")
+    assert "was read as cp1252" in load_bytes(tmp_path, few).notes[0]
+    monkeypatch.setitem(sys.modules, "charset_normalizer", None)
+    many = "\n\n".join(numbered("ru")).encode("cp1251")
+    assert "was read as cp1252" in load_bytes(tmp_path, many).notes[0]
+
+
+def test_a_line_that_is_looked_at_is_cut_between_characters(monkeypatch):
+    monkeypatch.setattr(charset, "SAMPLE", 999)
+    for text in (" ".join(numbered("zh")), "\n".join(numbered("zh")), "plain\n" + CAT["zh"]):
+        sample = charset.sample_of(lambda text=text: io.BytesIO(text.encode("gbk")))
+        assert sample.decode("gbk") in text
+        assert 0 < len(sample) < 1000
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_an_encoding_that_the_bytes_are_not_in_is_refused(tmp_path, encoding):
+    with pytest.raises(DataError, match=rf"book.txt' must be text in {encoding}; got other bytes"):
+        load_bytes(tmp_path, BOOK.encode(), encoding=encoding)
 
 
 def test_broken_text_is_replaced_counted_and_told(tmp_path):
@@ -128,6 +192,24 @@ def test_one_word_over_and_over_is_refused(tmp_path, word):
         split(Text.load(["word"] * 50), seed=0)
     with pytest.raises(DataError, match="at least 3 different records"):
         split(Text.load(["a" * 100_000]), seed=0)
+
+
+@pytest.mark.parametrize("end", ["\n", "\n\n"])
+def test_a_line_without_spaces_is_no_word(tmp_path, end):
+    path = write(tmp_path / "cat.txt", (CAT["ja"] + end) * 60)
+    assert Text.load(path, unit="file", context=16).items.bytes().sum() > 3000
+    with pytest.raises(
+        DataError, match=r"more than one word; got '猫猫猫' 60 times over\. There.*it\.$"
+    ):
+        Text.load(write(path, "猫猫猫\n" * 60))
+    write(path, ("a" * 50 + end) * 60)
+    with pytest.raises(DataError, match=r"must hold more than one word; got 'a{40}' 60 times"):
+        Text.load(path)
+    path.write_bytes(b"\xe9t\xe9\n" * 60)
+    with pytest.raises(
+        DataError, match=r"got 'été' 60 times over.* cat\.txt is no valid UTF-8 and"
+    ):
+        Text.load(path)
 
 
 @pytest.mark.parametrize("head", [bytes(range(256)), b"%PDF-1.4 words\n", b"\x89PNG\r\n"])

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO, TypeAlias
 
 from likewise.core.errors import DataError
+from likewise.domains.text.charset import guessed, sample_of
 
 Opener: TypeAlias = Callable[[], BinaryIO]
 
@@ -37,9 +38,10 @@ class BinaryError(DataError):
 
 
 def encoding_of(opened: Opener) -> str:
-    """The encoding of a file: by its mark, else UTF-16 or UTF-8 by its bytes, else cp1252.
+    """The encoding of a file: by its mark, else UTF-16 or UTF-8 by its bytes, else a guess.
 
-    A file with more broken than whole characters of UTF-8 is taken for cp1252, or latin-1.
+    A file with more broken than whole characters of UTF-8 is taken for what its letters are
+    likely to be, such as cp1251 or gb18030; where that is unsure for cp1252, or latin-1.
 
     Raises:
         BinaryError: the bytes are no text.
@@ -82,7 +84,7 @@ def _narrow(opened: Opener) -> str:
                 whole += len(text) - len(text.encode("ascii", "ignore")) - wrong
     if broken <= whole:
         return "utf-8"
-    return "cp1252" if plain else "latin-1"
+    return guessed(sample_of(opened)) or ("cp1252" if plain else "latin-1")
 
 
 def _replaced(text: str, raw: bytes) -> int:
@@ -90,13 +92,19 @@ def _replaced(text: str, raw: bytes) -> int:
     return max(0, text.count("\ufffd") - raw.count(b"\xef\xbf\xbd"))
 
 
-def pieces(opened: Opener, encoding: str, counts: "Counter[str]") -> Iterator[str]:
+def pieces(
+    opened: Opener, encoding: str, counts: "Counter[str]", what: str = "the text"
+) -> Iterator[str]:
     """The clean text of a file, about a mebibyte at a time.
 
     Args:
         opened: opens the file.
         encoding: of `encoding_of`, or one that the user named.
         counts: what was changed is added to it: "broken", "controls", "ends".
+        what: the file, as errors call it.
+
+    Raises:
+        DataError: the bytes cannot be of the encoding.
     """
     decoder = codecs.getincrementaldecoder(encoding)("replace")
     ends = io.IncrementalNewlineDecoder(decoder, translate=True)
@@ -105,13 +113,23 @@ def pieces(opened: Opener, encoding: str, counts: "Counter[str]") -> Iterator[st
         while more:
             raw = file.read(PIECE)
             more = bool(raw)
-            text = ends.decode(raw, final=not more)
+            text = _decoded(ends, raw, not more, f"{what} must be text in {encoding}")
             if text and not text.isascii():
                 counts["broken"] += _replaced(text, raw if "utf-8" in encoding else b"")
             if text:
                 yield clean(text, counts)
     seen = ends.newlines or ""
     counts["ends"] += any("\r" in end for end in ([seen] if isinstance(seen, str) else seen))
+
+
+def _decoded(decoder: io.IncrementalNewlineDecoder, raw: bytes, final: bool, law: str) -> str:
+    try:
+        return decoder.decode(raw, final=final)
+    except UnicodeError as error:  # what cannot be replaced, such as a mark that is missing
+        raise DataError(
+            f"{law}; got other bytes ({error}). Leave encoding out, so that it is found, or name "
+            "the one that the text has, such as utf-8 or utf-16-le."
+        ) from error
 
 
 def clean(text: str, counts: "Counter[str]") -> str:

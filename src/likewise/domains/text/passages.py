@@ -1,7 +1,7 @@
 """Documents to records: how long a passage is, where it is cut, and what is split by position."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ ROOMS = 4  # contexts that valid and test must each hold at least
 PIECE = 1 << 16  # bytes looked at at a time
 ROUNDING = 1e-9
 SPREAD = 4  # bytes that a token of a trained vocabulary may stand for
+WORD = 40  # bytes; what is longer is no word
 CLOSING = MARK - 1  # tokens by which a codec without marks closes a turn, beyond one
 
 
@@ -87,7 +88,7 @@ def records_of(documents: Documents, options: Options, what: str, origin: str) -
             answers in any dialogue.
     """
     text, starts, stops = documents.whole(what)
-    _refuse_monotony(text, what)
+    _refuse_monotony(text, what, documents.notes)
     said = answers(text, starts, stops, what) if documents.roles else _all(starts, stops)
     named = np.array(documents.given, dtype=object)
     plan = plan_of(text, stops - starts, said, options, what, named, roles=documents.roles)
@@ -358,8 +359,12 @@ def _ids(names: list[str], owner: Places, *, whole: bool) -> list[str]:
     return ids
 
 
-def _refuse_monotony(text: Bytes, what: str) -> None:
-    """DataError if it is one word over and over."""
+def _refuse_monotony(text: Bytes, what: str, notes: Sequence[str] = ()) -> None:
+    """DataError if it is one word over and over.
+
+    A long word of several characters is a line of a language that sets no spaces. Where a word is
+    not ASCII the notes on encodings are told, for it may have been read in a wrong one.
+    """
     words: set[bytes] = set()
     count = 0
     for low in range(0, len(text), PIECE):
@@ -369,9 +374,13 @@ def _refuse_monotony(text: Bytes, what: str) -> None:
         count += len(inner)
         if len(words) > 1:
             return
-    if count > 1:
-        word = next(iter(words)).decode("utf-8", "replace")[:40]
-        raise DataError(
-            f"{what} must hold more than one word; got {word!r} {count:,} times over. There is "
-            "nothing to learn in it."
-        )
+    if count <= 1:
+        return
+    word = next(iter(words)).decode("utf-8", "replace")
+    if len(word.encode()) > WORD and len(set(word)) > 1:
+        return
+    noted = "" if word.isascii() else "".join(f" {note}" for note in notes if "encoding=" in note)
+    raise DataError(
+        f"{what} must hold more than one word; got {word[:40]!r} {count:,} times over. There is "
+        f"nothing to learn in it.{noted}"
+    )

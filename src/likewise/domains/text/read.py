@@ -148,10 +148,10 @@ def _parts(path: Path, name: str, documents: Documents, options: Options) -> Ite
     if encoding not in ("utf-8", "utf-8-sig") and options.encoding is None:
         documents.notes.append(
             f"{name} is no valid UTF-8 and was read as {encoding}; encoding=NAME names another."
-            if encoding in ("cp1252", "latin-1")
+            if not encoding.startswith("utf")
             else f"{name} was read as {encoding}."
         )
-    return pieces(open_it, encoding, documents.counts)
+    return pieces(open_it, encoding, documents.counts, f"file '{path}'")
 
 
 def _texts(data: Any, documents: Documents) -> None:
