@@ -35,7 +35,8 @@ def guessed(sample: bytes) -> str:
         from charset_normalizer import from_bytes
     except ImportError:
         return ""
-    found = list(from_bytes(sample)) if sum(byte > ASCII for byte in sample) >= FEW else []
+    few = sum(byte > ASCII for byte in sample) < FEW
+    found = [] if few else [one for one in from_bytes(sample) if one.encoding[:3] != "utf"]
     if not found or any(WESTERN & set(one.could_be_from_charset) for one in found):
         return ""
     near = [one for one in found if one.chaos <= found[0].chaos + NEAR]
