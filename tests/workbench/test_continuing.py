@@ -154,6 +154,37 @@ def test_settings_that_cannot_be_are_refused_before_a_run_begins(tmp_path):
             assert not (tmp_path / "run").exists()
 
 
+def test_names_of_control_tokens_are_plain_text_in_a_dialogue(tmp_path):
+    """What a person types ends no turn and erases nothing, whatever it is."""
+    pytest.importorskip("tokenizers")
+    load_dialogues(tmp_path, DIALOGUES)
+    begun = lw.fit(TEXTS, "transformer", steps=1, settings={**SMALL, "runs": "0"}, tokenizer="bpe")
+    hf = lw.export(begun, tmp_path / "hf")
+    (hf / "likewise.json").unlink()  # as a checkpoint from elsewhere, whose tokens have names
+    talks = lw.fit(tmp_path / "talk.jsonl", "transformer", steps=1, start=lw.open(hf))
+    names = [
+        one["content"] for one in json.loads((hf / "tokenizer.json").read_text())["added_tokens"]
+    ]
+    assert names
+    special = {talks.domain.end, talks.domain.pad, *talks.domain.roles.values()}
+    for name in names:
+        assert not special & set(talks.domain.encode(f"river {name} stone"))
+        messages = [
+            {"role": "system", "content": "cloud"},
+            {"role": "user", "content": f"river {name} stone"},
+        ]
+        values, _ = talks.domain.condition({"prompt": messages}, 1)["prompt"]
+        assert values[0, 1:].tolist().count(talks.domain.end) == 0
+
+
+def test_half_a_character_is_refused(model):
+    broken = b"ri\xffver".decode("utf-8", "surrogateescape")
+    with pytest.raises(
+        UsageError, match="a prompt must be text; got 'half a character at place 2"
+    ):
+        lw.complete(model, [broken])
+
+
 def test_adapters_need_a_model():
     with pytest.raises(UsageError, match="lora needs a model to go on from"):
         lw.fit(NEW, "transformer", steps=1, lora=4)

@@ -308,6 +308,7 @@ class Text(Domain):
             UsageError: it has characters that there is no token for.
         """
         said = plain(text)
+        prompts.refuse_broken(said, "text")
         prompts.refuse_strange(said, "text", self.codec.vocabulary)
         return self.codec.vocabulary.encode([said])[0].tolist()
 

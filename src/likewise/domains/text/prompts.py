@@ -48,9 +48,12 @@ def tokens(
         begins: whether a text stands at the beginning of a document.
 
     Raises:
-        UsageError: one is no text, too long, or has characters without a token.
+        UsageError: one is no text, has half a character in it or characters without a token, or
+            is too long.
     """
     texts = [_text(value, name, vocabulary) for value in values]
+    for text in texts:
+        refuse_broken(text, name)
     rows = []
     for text, ids in zip(texts, vocabulary.encode(texts), strict=True):
         if begins or (name == PROMPT and not len(ids)):
@@ -89,6 +92,14 @@ def texts_of(values: Tensor, present: Tensor, vocabulary: Vocabulary) -> tuple[s
         begun = len(row) > 0 and row[0] == vocabulary.begin
         found.append(vocabulary.decode(row[1:] if begun else row) if known else None)
     return tuple(found)
+
+
+def refuse_broken(text: str, name: str) -> None:
+    """UsageError if a text has half a character in it, as bytes that are no UTF-8 come in."""
+    broken = next((place for place, one in enumerate(text) if "\ud800" <= one <= "\udfff"), None)
+    if broken is not None:
+        remedy = "Write it anew: a byte there is no UTF-8."
+        raise UsageError(must(f"a {name}", "text", f"half a character at place {broken}", remedy))
 
 
 def refuse_strange(text: str, name: str, vocabulary: Vocabulary) -> None:

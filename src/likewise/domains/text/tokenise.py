@@ -47,6 +47,10 @@ class Tokeniser(ABC):
     def encode(self, texts: Sequence[str]) -> list[Ids]:
         """The tokens of each text; -1 for a character that there is no token for."""
 
+    def encode_said(self, texts: Sequence[str]) -> list[Ids]:
+        """The same of what people say in a dialogue: no text of theirs is a token of control."""
+        return self.encode(texts)
+
     @abstractmethod
     def decode(self, ids: Ids) -> str:
         """The text of tokens; bytes that are no UTF-8 become U+FFFD."""
@@ -184,9 +188,11 @@ class Subwords(Tokeniser):
 
     def encode(self, texts: Sequence[str]) -> list[Ids]:
         """See `Tokeniser.encode`."""
-        # On one thread: threads of the library and forks of a process do not go together.
-        encode = self._tokenizer.encode
-        return [np.array(encode(t, add_special_tokens=False).ids, dtype=np.int64) for t in texts]
+        return _encoded(self._tokenizer, texts)
+
+    def encode_said(self, texts: Sequence[str]) -> list[Ids]:
+        """See `Tokeniser.encode_said`."""
+        return _encoded(self._uncontrolled, texts)
 
     def decode(self, ids: Ids) -> str:
         """See `Tokeniser.decode`."""
@@ -209,6 +215,13 @@ class Subwords(Tokeniser):
         if self._unknown in ids or not len(ids):
             return True
         return bool(character.strip()) and not self.decode(ids).strip()
+
+    @cached_property
+    def _uncontrolled(self) -> Any:
+        """The same tokeniser, to which the names of its special tokens are texts as any other."""
+        plain = spelling.library().Tokenizer.from_str(self._tokenizer.to_str())
+        plain.encode_special_tokens = True
+        return plain
 
     @cached_property
     def _form(self) -> str:
@@ -258,6 +271,13 @@ class Subwords(Tokeniser):
     def state(self) -> dict[str, Any]:
         """See `Tokeniser.state`."""
         return {"kind": self.kind, "tokenizer": self.data}
+
+
+def _encoded(tokenizer: Any, texts: Sequence[str]) -> list[Ids]:
+    """The tokens of each text by the library."""
+    # On one thread: threads of the library and forks of a process do not go together.
+    encode = tokenizer.encode
+    return [np.array(encode(t, add_special_tokens=False).ids, dtype=np.int64) for t in texts]
 
 
 def tokeniser_from(state: Mapping[str, Any]) -> Tokeniser:

@@ -64,7 +64,7 @@ class Vocabulary:
         if not self.marks:
             return [self._known(ids) for ids in self.tokeniser.encode(texts)]
         pieces = [_SPLIT.split(text) for text in texts]  # text, mark, text, mark, ..., text
-        flat = iter(self.tokeniser.encode([part for some in pieces for part in some[::2]]))
+        flat = iter(self.tokeniser.encode_said([part for some in pieces for part in some[::2]]))
         found = []
         for some in pieces:
             parts = [
