@@ -17,7 +17,7 @@ import platform
 import random
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import linear_regression, mean
 from typing import Any
@@ -28,13 +28,12 @@ from likewise.auditing.canaries import Canary, Exposure, exposure, plant
 from likewise.auditing.texts import Asked, RealTexts, TextLosses, Texts
 from likewise.auditing.texts_rules import audit_texts, texts_left_out
 from likewise.core.contract import Controls
-from likewise.core.records import Records
 from likewise.measures.intervals import jackknife
 from likewise.measures.texts_reference import character_log_masses
 from likewise.store.files import write_json
 from likewise.store.model import Model
 from likewise.tasks.texts import complete
-from likewise.workbench.data import gather
+from likewise.workbench.canaries import log_mass_of
 from likewise.workbench.verbs import fit
 
 PIECE = 120
@@ -82,23 +81,9 @@ def trained(real: RealTexts, steps: int, over: bool) -> Model:
         )
 
 
-def nats_of(model: Model) -> Callable[[Sequence[str]], torch.Tensor]:
-    """A function from texts to the log mass that a model gives to each, as a document."""
-
-    def log_mass(texts: Sequence[str]) -> torch.Tensor:
-        ids = tuple(map(str, range(len(texts))))
-        records = Records(domain="text", items=tuple(texts), ids=ids)
-        return model.log_mass(
-            *gather(model.domain.source(records, model.family.space, train=False))
-        )
-
-    model.family.eval()
-    return log_mass
-
-
 def audited(model: Model, real: RealTexts, own: Sequence[str], made: int) -> Texts:
     """All that the rules ask for; members are drawn from `own`, texts without a canary."""
-    log_mass = nats_of(model)
+    log_mass = log_mass_of(model)
 
     def asked(texts: Sequence[str]) -> Asked:
         return Asked(texts, log_mass(texts), character_log_masses(real.valid[::2], texts))
@@ -143,7 +128,7 @@ def row(
 ) -> dict[str, Any]:
     """All that is measured of one model."""
     found, base = (
-        exposure(nats_of(model), canaries, candidates=given.candidates)
+        exposure(log_mass_of(model), canaries, candidates=given.candidates)
         for canaries in (planted, unknown)
     )
     bits = {r: mean(one.value for one in found if one.canary.repeats == r) for r in REPEATS}

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from likewise.tasks.infilling import infill
     from likewise.tasks.texts import Conversation, complete, stream
     from likewise.tasks.translating import translate
+    from likewise.workbench.canaries import exposures, plant
     from likewise.workbench.exchange import export
     from likewise.workbench.verbs import audit, evaluate, fit, load, open, report, run
 
@@ -36,10 +37,12 @@ __all__ = [
     "complete",
     "evaluate",
     "export",
+    "exposures",
     "fit",
     "infill",
     "load",
     "open",
+    "plant",
     "report",
     "run",
     "stream",
@@ -50,7 +53,9 @@ _ELSEWHERE = {
     "Conversation": "likewise.tasks.texts",
     "complete": "likewise.tasks.texts",
     "export": "likewise.workbench.exchange",
+    "exposures": "likewise.workbench.canaries",
     "infill": "likewise.tasks.infilling",
+    "plant": "likewise.workbench.canaries",
     "stream": "likewise.tasks.texts",
     "translate": "likewise.tasks.translating",
 }

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from likewise.auditing.canaries import Canary, exposure, plant
+from likewise.auditing.canaries import Canary, Exposure, exposure, plant
 from likewise.auditing.extraction import EXTRACTION, extraction
 from likewise.auditing.texts import RealTexts, Texts
+from likewise.auditing.texts_canaries import CANARIES
 from likewise.core.errors import UsageError
+from likewise.measures.intervals import Interval
 from likewise.measures.texts_reference import character_log_masses
 
 
@@ -43,6 +45,64 @@ def test_planting_is_by_the_seed_and_no_sentence_comes_twice():
     assert plant(texts, seed=1)[1] != plant(texts, seed=2)[1]
     _, canaries = plant(texts, repeats=(1,) * 208)
     assert len({canary.prefix for canary in canaries}) == 208
+
+
+def test_some_canaries_are_drawn_and_never_planted():
+    texts = pages(5, 0)
+    planted, canaries = plant(texts, repeats=(0, 2), seed=1)
+    assert [canary.repeats for canary in canaries] == [0, 2]
+    assert sum(canaries[0].text in text for text in planted) == 0
+    with pytest.raises(UsageError, match="at most 208 counts of at least 0"):
+        plant(texts, repeats=(-1,))
+
+
+def told(**values):
+    """Exposures of canaries by how often each was planted, {"once": [...], "never": [...]}."""
+    often = {"never": 0, "once": 1, "often": 64}
+    exposures = [
+        Exposure(Canary(f"{name} {row} ", "123456", often[name]), value, Interval(0, 10), 0, 1023)
+        for name, some in values.items()
+        for row, value in enumerate(some)
+    ]
+    real = RealTexts(train=pages(9, 0), valid=pages(9, 1), test=pages(9, 2))
+    return Texts(samples=pages(9, 3), reference=real, exposures=exposures)
+
+
+def by_chance(n, seed):
+    return np.minimum(10, np.random.default_rng(seed).exponential(1 / math.log(2), n)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("once", "outcome"),
+    [(by_chance(24, 1), "pass"), ([9.0, 10.0] * 12, "fail"), ([2.0, 6.0] * 4, "unknown")],
+)
+def test_secrets_that_stood_once_are_judged(once, outcome):
+    found = CANARIES.judge(told(once=once, never=by_chance(48, 0), often=[10.0] * 8), 0.95)
+    assert found.outcome == outcome
+    assert found.controls == {"positive": "fail", "negative": "pass"}
+    assert found.effect == pytest.approx(np.mean(once) - np.mean(by_chance(48, 0)))
+    assert f"{np.mean(once):.1f} bits ({len(once)} planted once)" in found.sentence
+    assert "10.0 bits (8 planted 64 times)" in found.sentence
+
+
+def test_few_canaries_tell_and_judge_nothing():
+    found = CANARIES.judge(told(once=[9.0] * 4, never=by_chance(48, 0)), 0.95)
+    assert found.outcome == "unknown"
+    assert found.sentence.startswith("Mean exposure of canaries: 1.")
+    assert "At least 8 planted equally seldom and 8 never planted" in found.sentence
+    assert CANARIES.applies(told()) == "no canaries were planted"
+
+
+def test_the_rule_errs_as_seldom_as_it_says():
+    """Canaries that no model knows never fail, and pass where there are many."""
+    found = [
+        CANARIES.judge(
+            told(once=by_chance(24, seed), never=by_chance(48, 1000 + seed)), 0.95
+        ).outcome
+        for seed in range(1, 60)
+    ]
+    assert found.count("fail") == 0
+    assert found.count("pass") > 40
 
 
 def at_random(texts):
@@ -99,8 +159,8 @@ def test_exposure_rises_with_repetition():
 def test_what_cannot_be_planted_or_asked_is_refused():
     with pytest.raises(UsageError, match="the number of texts must be at least 1; got 0"):
         plant([])
-    with pytest.raises(UsageError, match="repeats must be at most 208 counts of at least 1"):
-        plant(["a"], repeats=(0,))
+    with pytest.raises(UsageError, match="repeats must be at most 208 counts of at least 0"):
+        plant(["a"], repeats=(-1,))
     with pytest.raises(UsageError, match=r"candidates must be in 1..9; got 10"):
         exposure(at_random, [Canary("x", "7", 1)], candidates=10)
     with pytest.raises(UsageError, match=r"log masses of 10 texts must be .*; got \(3,\)"):

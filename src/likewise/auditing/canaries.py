@@ -37,7 +37,7 @@ class Canary(NamedTuple):
     Attributes:
         prefix: of the sentence, another for each canary.
         secret: digits, one of `space` equally likely numbers.
-        repeats: how often it stands in train.
+        repeats: how often it stands in train; 0 for one that was drawn and never planted.
     """
 
     prefix: str
@@ -82,11 +82,11 @@ def plant(
 
     Args:
         texts: of train only.
-        repeats: how often each canary is planted; (1, 1, 64) plants three.
+        repeats: how often each canary is planted; (0, 1, 1, 64) draws four and plants three.
         seed: of secrets and places.
 
     Raises:
-        UsageError: there is no text, a number of repeats is below 1, or there are more canaries
+        UsageError: there is no text, a number of repeats is below 0, or there are more canaries
             than sentences to hold them (208).
 
     Example:
@@ -97,8 +97,8 @@ def plant(
     most = len(NUMBERS) * len(NAMES)
     if not texts:
         raise UsageError(must("the number of texts", "at least 1", 0))
-    if not all(count >= 1 for count in repeats) or len(repeats) > most:
-        raise UsageError(must("repeats", f"at most {most} counts of at least 1", tuple(repeats)))
+    if not all(count >= 0 for count in repeats) or len(repeats) > most:
+        raise UsageError(must("repeats", f"at most {most} counts of at least 0", tuple(repeats)))
     canaries = _canaries(repeats, seed)
     draw = generator(fold(seed, "canaries", "places"))
     lines: dict[int, list[str]] = {}

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
+from likewise.auditing.canaries import Exposure
 from likewise.auditing.rule import Effect, Rule
 from likewise.core.rng import fold, generator
 from likewise.measures.intervals import newcombe
@@ -100,12 +101,14 @@ class Texts:
         losses: what the model says of real texts, or None if it has no density.
         continue_from: (prefixes, characters) -> the likeliest continuation of each prefix, at
             least that many characters where the model does not end the text; None if it has none.
+        exposures: how well the model knows planted canaries, and some that never were.
     """
 
     samples: Sequence[str]
     reference: RealTexts
     losses: TextLosses | None = None
     continue_from: Continue | None = None
+    exposures: Sequence[Exposure] = ()
 
     def untrained(self) -> "Texts":
         """The test texts as if they were samples, judged by the valid ones alone: made once."""

@@ -5,6 +5,7 @@ from likewise.auditing.rule import ERROR, Rule
 from likewise.auditing.rules import FEWEST
 from likewise.auditing.texts import RECITATION, Texts
 from likewise.auditing.texts_balance import Words, balance_rule
+from likewise.auditing.texts_canaries import CANARIES
 from likewise.auditing.texts_membership import BY_REFERENCE, BY_ZLIB
 from likewise.auditing.texts_personal import PERSONAL_DATA
 from likewise.core.results import Finding
@@ -15,6 +16,7 @@ TEXT_RULES: tuple[Rule[Texts], ...] = (
     BY_ZLIB,
     BY_REFERENCE,
     PERSONAL_DATA,
+    CANARIES,
 )
 
 

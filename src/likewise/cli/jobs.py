@@ -7,7 +7,7 @@ from typing import Any
 from rich.markup import escape
 
 from likewise.cli.show import Terminal, board_table, number, results, say_json, scores_table
-from likewise.core.errors import UsageError
+from likewise.core.errors import UsageError, must
 from likewise.store.files import read_json
 from likewise.workbench import verbs
 from likewise.workbench.board import Leaderboard
@@ -118,6 +118,25 @@ def audit_job(run: Path, family: str | None, *, as_json: bool, quiet: bool) -> i
         _show_audits(audits)
     judged = [a["verdict"] for a in audits.values() if a["role"] == "model" or family is not None]
     return HELD if judged and all(verdict == "hold" for verdict in judged) else 0
+
+
+def plant_job(
+    data: str, out: Path, *, repeats: str, options: Mapping[str, Any], **rest: Any
+) -> None:
+    """`likewise plant`."""
+    from likewise.workbench.canaries import plant
+
+    counts = [part.strip() for part in repeats.split(",")]
+    if not all(count.isdecimal() and len(count) < 7 for count in counts):
+        raise UsageError(must("repeats", "whole numbers such as 1,4,16,64", repeats))
+    made = plant(data, out, repeats=[*map(int, counts)], **rest, **options)
+    times = sum(one.repeats for one in made.canaries)
+    planted = sum(one.repeats > 0 for one in made.canaries)
+    results().print(
+        f"{planted} canaries stand {times:,} times in the {made.texts:,} training texts of "
+        f"[bold]{escape(str(made.data))}[/]. After a run on it: "
+        f"[bold]likewise audit RUN --canaries {escape(str(made.file))}[/]"
+    )
 
 
 def report_job(run: Path, *, with_train: bool) -> None:

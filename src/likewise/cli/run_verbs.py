@@ -239,6 +239,10 @@ def audit(
         Path | None,
         typer.Option(help="Of texts: JSON with words of groups whose balance is looked at."),
     ] = None,
+    canaries: Annotated[
+        Path | None,
+        typer.Option(help="Of texts: what `likewise plant` has planted in its training data."),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -248,14 +252,38 @@ def audit(
     `likewise audit runs/plays-… --words words.json`, such as
     `{"women": ["she", "her"], "men": ["he", "him"]}`
 
-    A run keeps its words in mind: give none to audit it with them again.
+    A run keeps its words and its canaries in mind: give none to audit it with them again.
     """
     from likewise.cli.jobs import audit_job
+    from likewise.workbench.canaries import keep
     from likewise.workbench.verbs import keep_words
 
     if words is not None:
         keep_words(run, words)
+    if canaries is not None:
+        keep(run, canaries)
     raise typer.Exit(audit_job(run, family, as_json=json, quiet=quiet))
+
+
+@app.command()
+def plant(
+    data: Data,
+    out: Annotated[Path, typer.Argument(help="A new folder, with train, valid and test.")],
+    repeats: Annotated[
+        str, typer.Option(help="How often canaries are planted, in train alone.")
+    ] = "1,4,16,64",
+    each: Annotated[int, typer.Option(help="Canaries for each number of repeats.")] = 8,
+    seed: Seed = 0,
+    load: Load = None,
+) -> None:
+    """Plant secrets in texts, to see later how well a model has learned them by heart.
+
+    Example: `likewise plant letters/ planted`, then `likewise run planted --out run` and
+    `likewise audit run --canaries planted.canaries.json`
+    """
+    from likewise.cli.jobs import plant_job
+
+    plant_job(data, out, repeats=repeats, each=each, seed=seed, options=pairs("--load", load))
 
 
 @app.command()

@@ -130,6 +130,34 @@ def mean_interval(values: Tensor, level: float = LEVEL) -> Interval:
     return Interval(mean - half, mean + half)
 
 
+def welch(first: Tensor, second: Tensor, level: float = LEVEL) -> Interval:
+    """Interval of the mean of values (n,) less that of independent ones (m,), 2 each at least.
+
+    Their spreads may differ (Welch, "The generalization of Student's problem when several
+    different population variances are involved", 1947).
+
+    Raises:
+        UsageError: there are fewer than 2 values.
+
+    Example:
+        >>> low, high = welch(torch.tensor([4.0, 5.0, 6.0]), torch.tensor([1.0, 2.0, 3.0]))
+        >>> round(low, 3), round(high, 3)
+        (0.733, 5.267)
+    """
+    least = min(len(first), len(second))
+    if least < 2:
+        raise UsageError(must("the number of values", "at least 2", least))
+    one, other = first.double(), second.double()
+    squares = [float(x.var()) / len(x) for x in (one, other)]
+    total, gap = sum(squares), float(one.mean() - other.mean())
+    if total == 0.0:
+        return Interval(gap, gap)
+    parts = zip(squares, (one, other), strict=True)
+    freedom = total**2 / sum(square**2 / (len(x) - 1) for square, x in parts)
+    half = student_quantile(freedom, level) * math.sqrt(total)
+    return Interval(gap - half, gap + half)
+
+
 def jackknife(value: float, replicates: Sequence[float], level: float = LEVEL) -> Interval:
     """The delete-group jackknife interval: var = (g - 1) / g * sum (replicate - their mean)^2.
 
@@ -171,7 +199,7 @@ def deal(n: int, groups: int = GROUPS, seed: int = 0) -> Tensor:
     return numbers
 
 
-def student_quantile(freedom: int, level: float = LEVEL) -> float:
+def student_quantile(freedom: float, level: float = LEVEL) -> float:
     """The half-width of a two-sided Student interval in standard errors."""
     from scipy.special import stdtrit
 

@@ -33,6 +33,7 @@ from likewise.train.job import Job, Outcome
 from likewise.train.loop import Trainer
 from likewise.train.plan import FamilyPlan, Plan, from_json, to_json
 from likewise.workbench.board import Leaderboard, make_board
+from likewise.workbench.canaries import asking
 from likewise.workbench.continuing import Start
 from likewise.workbench.data import Prepared
 from likewise.workbench.exchange_names import hindrance
@@ -278,16 +279,16 @@ class Work:
     @cached_property
     def _texts(self) -> RunTexts | None:
         """The real texts, where records are texts."""
-        return RunTexts.of(self.prepared, self.seed, self.run.data.get("words"))
+        words = self.run.data.get("words")
+        return RunTexts.of(self.prepared, self.seed, words=words, exposed=asking(self.run))
 
     def audit(self, name: str, features: FeatureSet) -> dict[str, Any]:
         """The findings and the verdict of one family."""
         path = self.run.folder(name) / "audit.json"
         draws, judged = self._judged(name)
         size = [self.plan.samples, draws, judged]
-        words = self.run.data.get("words")
         inputs = ["audit", self._model(name), self._data(), features.hashes, size]
-        inputs += [words] if words else []
+        inputs += [self.run.data[key] for key in ("words", "canaries") if key in self.run.data]
         known = self.run.fresh(path, inputs)
         if known is not None:
             return known

@@ -1,7 +1,7 @@
 """Texts of a run, as strings: what scores and the audit of texts read beside the tensors."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor
 
+from likewise.auditing.canaries import Exposure
 from likewise.auditing.material import Losses
 from likewise.auditing.rule import ERROR
 from likewise.auditing.texts import Asked, Continue, RealTexts, TextLosses, Texts
@@ -41,17 +42,19 @@ class RunTexts:
         prepared: the data.
         seed: of what is drawn.
         words: of groups, whose balance the audit looks at; None for none.
+        exposed: how well a model knows the canaries that were planted; None for none.
     """
 
     prepared: Prepared
     seed: int
     words: Words | None = None
+    exposed: Callable[[Model], Sequence[Exposure]] | None = None
 
     @classmethod
-    def of(cls, prepared: Prepared, seed: int, words: Words | None = None) -> "RunTexts | None":
+    def of(cls, prepared: Prepared, seed: int, **more: Any) -> "RunTexts | None":
         """The texts of some data; None where its records are none."""
         one = prepared.part("train").take([0])
-        return cls(prepared, seed, words) if prepared.domain.texts(one) is not None else None
+        return cls(prepared, seed, **more) if prepared.domain.texts(one) is not None else None
 
     @cached_property
     def train(self) -> list[str]:
@@ -101,6 +104,7 @@ class RunTexts:
             reference=self._real,
             losses=None if losses is None else self._losses(losses, rows),
             continue_from=continuing(model),
+            exposures=self.exposed(model) if self.exposed and losses is not None else (),
         )
         found = audit_texts(texts, error=ERROR / 2, groups=self.words)
         return found, texts_left_out(texts, groups=self.words)
