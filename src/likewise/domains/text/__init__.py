@@ -5,7 +5,8 @@
 | `codec.py` | `Text`, the Domain: what a model carries |
 | `options.py` | what `load` can be asked for |
 | `recognise.py`, `read.py` | from whatever was brought to Records |
-| `files.py`, `rows.py`, `roles.py` | folders and packed files; JSONL and CSV; dialogues |
+| `files.py` | folders and packed files |
+| `rows.py`, `tables.py`, `roles.py` | JSONL and JSON; CSV and TSV; dialogues |
 | `messages.py` | dialogues that are not text throughout |
 | `decode.py`, `documents.py` | bytes to clean text, and what was done to it |
 | `corpus.py`, `passages.py` | text that may be larger than memory, cut and split by position |

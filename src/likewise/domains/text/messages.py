@@ -15,7 +15,8 @@ from typing import Any
 
 from likewise.core.records import Skipped
 from likewise.domains.text.roles import ASSISTANT, NAMES, SYSTEM
-from likewise.domains.text.rows import CHATS, Rows
+from likewise.domains.text.rows import CHATS
+from likewise.domains.text.tables import Rows
 
 TOOLS = ("tool", "function", "function_call", "tool_call", "observation", "tool_response")
 CALLS = ("tool_calls", "function_call")

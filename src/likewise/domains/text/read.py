@@ -10,7 +10,7 @@ import numpy as np
 
 from likewise.core.errors import DataError, UsageError, must
 from likewise.core.records import Records, Skipped
-from likewise.domains.text import files, rows, token_files
+from likewise.domains.text import files, rows, tables, token_files
 from likewise.domains.text.decode import BinaryError, encoding_of, lines, pieces
 from likewise.domains.text.documents import Documents
 from likewise.domains.text.files import ACCEPTED, ROWS, SUFFIXES, TABLES, kind, missing, opened
@@ -127,7 +127,7 @@ def _rows(
     elif ending in ROWS:
         found = rows.json_lines(lines(parts), name, documents)
     else:
-        found = rows.table(lines(parts), name, "\t" if ending == ".tsv" else ",")
+        found = tables.table(lines(parts), name, "\t" if ending == ".tsv" else ",", documents)
     if options.column is None:
         found = sayable(found, name, documents.skipped)
     rows.take(found, documents, options.column, what)

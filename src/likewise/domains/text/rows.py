@@ -1,15 +1,14 @@
-"""Rows of data: JSONL, JSON and CSV, each row a text, a dialogue, or a pair of texts."""
+"""Rows of data: JSONL, JSON and tables, each row a text, a dialogue, or a pair of texts."""
 
-import csv
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 from likewise.core.errors import DataError, UsageError, nearest
 from likewise.core.records import Skipped
 from likewise.domains.text import roles
 from likewise.domains.text.documents import Documents
+from likewise.domains.text.tables import Rows
 
 MAX_ROW = 1 << 28  # bytes
 TEXT, LABEL, SOURCE, TARGET = "text", "label", "source", "target"
@@ -18,7 +17,6 @@ FORMS = (
     "text (and label), messages, conversations, instruction and output, or source and target; "
     "column=NAME names another column of texts"
 )
-Rows = Iterator[tuple[str, Any]]
 
 
 def json_lines(lines: Iterator[str], name: str, documents: Documents) -> Rows:
@@ -46,31 +44,6 @@ def json_whole(text: str, name: str) -> Rows:
         data = next((value for value in data.values() if isinstance(value, list)), data)
     rows = data if isinstance(data, list) else [data]
     return ((f"{name}:{number}", row) for number, row in enumerate(rows, 1))
-
-
-def table(lines: Iterator[str], name: str, delimiter: str) -> Rows:
-    """The rows of a CSV by its header.
-
-    Raises:
-        DataError: a row cannot be read.
-    """
-    with _long_fields():
-        reader = csv.DictReader((f"{line}\n" for line in lines), delimiter=delimiter)
-        try:
-            for number, row in enumerate(reader, 2):
-                yield f"{name}:{number}", row
-        except csv.Error as error:
-            raise DataError(f"'{name}' cannot be read as a table ({error}).") from error
-
-
-@contextmanager
-def _long_fields() -> Iterator[None]:
-    """Fields as long as a row may be, while a table is read."""
-    before = csv.field_size_limit(MAX_ROW)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
 
 
 def take(rows: Rows, documents: Documents, column: str | None, what: str) -> None:
