@@ -6,21 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from unicodedata import normalize
 
-from likewise.core.records import Part
+from likewise.core.parts import CALLED
 from likewise.store.numbered import BLOCK
-
-SPLITS: dict[str, Part] = {
-    "train": "train",
-    "training": "train",
-    "valid": "valid",
-    "val": "valid",
-    "validation": "valid",
-    "dev": "valid",
-    "eval": "valid",
-    "evaluation": "valid",
-    "test": "test",
-    "testing": "test",
-}
 
 
 class Layout(NamedTuple):
@@ -60,11 +47,11 @@ def _of_folders(places: Sequence[str]) -> Layout:
     if blocks:
         paths = [path[1:] if len(path) > 1 and path[0] in blocks else path for path in paths]
         tops = {path[0] for path in paths if len(path) > 1}
-    parts = {SPLITS[top.lower()] for top in tops if top.lower() in SPLITS}
+    parts = {CALLED[top.lower()] for top in tops if top.lower() in CALLED}
     notes: list[str] = []
     given: tuple[str, ...] | None = None
-    if "train" in parts and len(tops) == sum(top.lower() in SPLITS for top in tops):
-        given = tuple(SPLITS[path[0].lower()] if len(path) > 1 else "" for path in paths)
+    if "train" in parts and len(tops) == sum(top.lower() in CALLED for top in tops):
+        given = tuple(CALLED[path[0].lower()] if len(path) > 1 else "" for path in paths)
         paths = [path[1:] if len(path) > 1 else path for path in paths]
         notes.append(f"The folders {_list(tops)} are kept as the split that the data came with.")
     elif parts:
@@ -114,7 +101,7 @@ def _wrapped(paths: Sequence[tuple[str, ...]]) -> bool:
     return (
         len(tops) == 1
         and all(len(path) > 2 for path in paths)
-        and next(iter(tops)).lower() not in SPLITS
+        and next(iter(tops)).lower() not in CALLED
     )
 
 

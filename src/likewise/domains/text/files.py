@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from likewise.core.errors import DataError
+from likewise.core.parts import CALLED
 from likewise.core.records import Skipped
 from likewise.core.text import printable
 
@@ -40,7 +41,6 @@ OTHER = (  # what is known to be no text; a file of any other ending is one if i
     *(".bin", ".exe", ".dll", ".so", ".o", ".a", ".class", ".pyc", ".wasm", ".ttf", ".otf"),
 )
 NAMED = (".txt", ".text", *ROWS, *TABLES)  # whose names may say their part
-PARTS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
 ACCEPTED = (
     "a .txt file, a folder of texts or source files, JSONL or CSV with a column text, dialogues "
     "(JSONL with messages, or lines of USER: and SYSTEM:), each also as .gz"
@@ -110,12 +110,12 @@ def parts_of(found: list[tuple[str, Path]]) -> dict[str, str]:
         >>> parts_of([(name, Path(name)) for name in ("train.csv", "val.csv", "more/a.txt")])
         {'train.csv': 'train', 'val.csv': 'valid'}
     """
-    words = {}
+    words: dict[str, str] = {}
     for name, path in found:
         top, below, _ = name.lower().partition("/")
         if not below:
             top = top.split(".")[0] if kind(path) in NAMED else ""
-        words[name] = PARTS.get(top, "")
+        words[name] = CALLED.get(top, "")
     parts = {name: part for name, part in words.items() if part}
     return parts if len(set(parts.values())) > 1 else {}
 

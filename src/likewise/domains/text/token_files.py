@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from likewise.core.errors import DataError, StoreError, must
-from likewise.domains.text.files import PARTS, TEXTS
+from likewise.core.parts import CALLED
+from likewise.domains.text.files import TEXTS
 from likewise.domains.text.tokenise import Tokeniser, tokeniser_from
 from likewise.store.files import read_json
 
@@ -27,7 +28,7 @@ def parts(root: Path) -> list[tuple[Path, str]]:
     """The files of tokens at the top of a folder with their parts; none without a train.bin."""
     if not (root / f"train{ENDING}").is_file():
         return []
-    found = [(root / f"{name}{ENDING}", part) for name, part in PARTS.items()]
+    found = [(root / f"{name}{ENDING}", part) for name, part in CALLED.items()]
     return [(path, part) for path, part in found if path.is_file()]
 
 
