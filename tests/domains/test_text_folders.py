@@ -393,4 +393,4 @@ def test_each_row_has_a_form_of_its_own(tmp_path):
     records = Text.load(tmp_path / "mixed.jsonl")
     assert {"well", "a plain text", "said"} <= set(records.items)
     assert len(records) == 3 + 30
-    assert [one.why for one in records.skipped] == ["holds NoneType, not text"]
+    assert [one.why for one in records.skipped] == ["holds null, not text"]

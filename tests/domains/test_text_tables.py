@@ -46,10 +46,12 @@ def test_a_quote_that_is_never_closed_takes_its_own_line_alone():
     text = 'text,label\na,x\n"b,x\nc,y\n"d, e",x\n\n"f" g,y\nh 5" i,x\n'
     rows, skipped, notes = rows_of(text)
     assert rows == [("a", "x"), ("c", "y"), ("d, e", "x"), ('h 5" i', "x")]
-    why = 'a quote (") in line {} is not closed before the end of its field'
-    assert skipped == [Skipped(f"t.csv:{line}", why.format(line)) for line in (3, 7)]
+    why = 'opens a quote (") that is not closed before the end of its field'
+    assert skipped == [Skipped(f"t.csv:{line}", why) for line in (3, 7)]
     assert notes == []
-    with pytest.raises(DataError, match=r"'t.csv' must begin with the names of its columns; a q"):
+    with pytest.raises(
+        DataError, match=r"'t.csv' must begin with the names of its columns; it opens a quote"
+    ):
         rows_of('"text,label\na,x\n')
 
 

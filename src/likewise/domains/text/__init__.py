@@ -6,7 +6,8 @@
 | `options.py` | what `load` can be asked for |
 | `recognise.py`, `read.py` | from whatever was brought to Records |
 | `files.py` | folders and packed files |
-| `rows.py`, `tables.py`, `roles.py` | JSONL and JSON; CSV and TSV; dialogues |
+| `json_files.py`, `tables.py` | JSONL and JSON; CSV and TSV |
+| `rows.py`, `roles.py` | what a row is by its columns; dialogues |
 | `messages.py` | dialogues that are not text throughout |
 | `decode.py`, `documents.py` | bytes to clean text, and what was done to it |
 | `corpus.py`, `passages.py` | text that may be larger than memory, cut and split by position |

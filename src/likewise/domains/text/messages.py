@@ -15,7 +15,7 @@ from typing import Any
 
 from likewise.core.records import Skipped
 from likewise.domains.text.roles import ASSISTANT, NAMES, SYSTEM
-from likewise.domains.text.rows import CHATS
+from likewise.domains.text.rows import chat_of
 from likewise.domains.text.tables import Rows
 
 TOOLS = ("tool", "function", "function_call", "tool_call", "observation", "tool_response")
@@ -45,7 +45,7 @@ def sayable(found: Rows, file: str, skipped: list[Skipped]) -> Rows:
     dialogues: Counter[str] = Counter()
     messages: Counter[str] = Counter()
     for name, row in found:
-        key = next((k for k in CHATS if k in row), None) if isinstance(row, Mapping) else None
+        key = chat_of(row) if isinstance(row, Mapping) else None
         if key is None or not _is_dialogue(row[key]):
             yield name, row
             continue

@@ -10,7 +10,7 @@ import numpy as np
 
 from likewise.core.errors import DataError, UsageError, must
 from likewise.core.records import Records, Skipped
-from likewise.domains.text import files, rows, tables, token_files
+from likewise.domains.text import files, json_files, rows, tables, token_files
 from likewise.domains.text.decode import BinaryError, encoding_of, lines, pieces
 from likewise.domains.text.documents import Documents
 from likewise.domains.text.files import ACCEPTED, ROWS, SUFFIXES, TABLES, kind, missing, opened
@@ -123,9 +123,9 @@ def _rows(
         text = "".join(parts)
         if len(text) > MAX_JSON:
             raise DataError(f"{what} is larger than {MAX_JSON >> 20} MiB. Write it as JSONL.")
-        found = rows.json_whole(text, name)
+        found = json_files.json_whole(text, name, documents, options.column)
     elif ending in ROWS:
-        found = rows.json_lines(lines(parts), name, documents)
+        found = json_files.json_lines(lines(parts), name, documents)
     else:
         found = tables.table(lines(parts), name, "\t" if ending == ".tsv" else ",", documents)
     if options.column is None:

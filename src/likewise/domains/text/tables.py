@@ -21,6 +21,7 @@ Rows: TypeAlias = Iterator[tuple[str, Any]]
 QUOTE = '"'
 LONGEST = 1 << 24  # characters of a row: what is open for longer was never closed
 NAMES = {",": "comma", "\t": "tab"}
+OPEN = 'opens a quote (") that is not closed before the end of its field'
 
 
 def table(lines: Iterator[str], name: str, delimiter: str, documents: Documents) -> Rows:
@@ -41,12 +42,10 @@ def table(lines: Iterator[str], name: str, delimiter: str, documents: Documents)
         where = f"{name}:{line}"
         if header is None:
             if fields is None:
-                raise DataError(
-                    f"'{name}' must begin with the names of its columns; {_open(line)}."
-                )
+                raise DataError(f"'{name}' must begin with the names of its columns; it {OPEN}.")
             reader.columns, header = len(fields), [field.strip() for field in fields]
         elif fields is None:
-            documents.skipped.append(Skipped(where, _open(line)))
+            documents.skipped.append(Skipped(where, OPEN))
         elif any(fields[len(header) :]):
             documents.skipped.append(Skipped(where, _too_many(delimiter)))
         else:
@@ -56,10 +55,6 @@ def table(lines: Iterator[str], name: str, delimiter: str, documents: Documents)
             f"{name} has quotes that quote no field in {reader.literal:,} of its lines; they "
             "stand as they are."
         )
-
-
-def _open(line: int) -> str:
-    return f'a quote (") in line {line} is not closed before the end of its field'
 
 
 def _too_many(delimiter: str) -> str:
