@@ -311,7 +311,7 @@ class _ToyDomain(Domain):
 
     @classmethod
     def recognises(cls, data: Any) -> Guess:
-        return Guess(float(data == cls.name), "its name")
+        return Guess(float(isinstance(data, str) and data == cls.name), "its name")
 
     @classmethod
     def load(cls, data: Any, **options: Any) -> Records:

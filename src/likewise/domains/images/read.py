@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from likewise.core.errors import DataError, UsageError, must
+from likewise.core.paths import brought
 from likewise.core.records import Records, Skipped
 from likewise.core.text import all_printable, printable
 from likewise.domains.images import archives, arrays, cache, columns, idx, metadata
@@ -48,7 +49,7 @@ def load(data: Any, given: Mapping[str, Any]) -> Records:
     if isinstance(data, str) and data in BUILT_IN:
         records = _digits(options)
     elif isinstance(data, (str, os.PathLike)):
-        records = _from_path(Path(data).expanduser(), options)
+        records = _from_path(brought(data), options)
     else:
         records = _from_portions(_portions(data), options)
     if options.augment is not None:

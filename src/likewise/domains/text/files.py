@@ -45,6 +45,7 @@ ACCEPTED = (
     "a .txt file, a folder of texts or source files, JSONL or CSV with a column text, dialogues "
     "(JSONL with messages, or lines of USER: and SYSTEM:), each also as .gz"
 )
+LINKED = "is a link to a folder: such links are not followed"
 IGNORED = ("__MACOSX", "__pycache__", "node_modules", "Thumbs.db", "desktop.ini")
 MAX_UNPACKED = 1 << 34
 MAX_RATIO = 200  # text that unpacks further than this, beyond the next line, is a bomb
@@ -127,16 +128,26 @@ def walk(root: Path, skipped: list[Skipped]) -> Iterator[tuple[str, Path]]:
     """
     real = os.path.realpath(root)
     found = []
-    for place, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not _ignored(name)]
+
+    def closed(error: OSError) -> None:
+        why = f"is a folder that cannot be opened ({error.strerror})"
+        skipped.append(Skipped(_name(Path(error.filename), root), why))
+
+    for place, folders, names in os.walk(root, onerror=closed):
+        folders[:] = sorted(name for name in folders if not _ignored(name))
+        linked = [path for name in folders if (path := Path(place) / name).is_symlink()]
+        skipped.extend(Skipped(_name(path, root), LINKED) for path in linked)
         found += [Path(place) / name for name in names if not _ignored(name)]
     for path in sorted(found):
-        name = path.relative_to(root).as_posix()
         why = _refused(path, real)
         if why:
-            skipped.append(Skipped(printable(name), why))
+            skipped.append(Skipped(_name(path, root), why))
         else:
-            yield name, path
+            yield _name(path, root), path
+
+
+def _name(path: Path, root: Path) -> str:
+    return printable(path.relative_to(root).as_posix())
 
 
 def _ignored(name: str) -> bool:
@@ -161,6 +172,10 @@ def _refused(path: Path, real: str) -> str:
 def missing(path: Path) -> str:
     """That a path does not exist, and what is near it."""
     parent = path.absolute().parent
-    there = sorted(entry.name for entry in parent.iterdir()) if parent.is_dir() else []
-    close = " or ".join(repr(name) for name in get_close_matches(path.name, there, n=3))
-    return f"'{path}' does not exist" + (f"; did you mean {close}?" if close else ".")
+    try:
+        there = sorted(entry.name for entry in parent.iterdir())
+    except OSError:  # no folder, or one that may not be looked into
+        there = []
+    close = " or ".join(f"'{printable(n)}'" for n in get_close_matches(path.name, there, n=3))
+    hint = f"; did you mean {close}?" if close else "."
+    return f"'{printable(str(path))}' does not exist{hint}"

@@ -1,7 +1,7 @@
 """From whatever was brought to Records: a path, a list of texts, texts with labels."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from likewise.core.errors import DataError, UsageError, must
+from likewise.core.paths import brought
 from likewise.core.records import Records, Skipped
+from likewise.core.text import printable
 from likewise.domains.text import files, json_files, rows, tables, token_files
 from likewise.domains.text.decode import BinaryError, encoding_of, lines, pieces
 from likewise.domains.text.documents import Documents
@@ -26,17 +28,18 @@ def load(data: Any, given: Mapping[str, Any]) -> Records:
     options = Options.parse(given)
     documents = Documents(options.unit)
     if isinstance(data, (str, os.PathLike)):
-        path = Path(data).expanduser()
+        path = brought(data)
         if not path.exists():
             raise DataError(missing(path))
+        origin = printable(str(path))
         if path.is_dir():
             if token_files.parts(path):
                 options = _tokens(path, documents, options)
             else:
                 _folder(path, documents, options)
-            return records_of(documents, options, f"folder '{path}'", str(path))
-        _file(path, path.name, documents, options)
-        return records_of(documents, options, f"file '{path}'", str(path))
+            return records_of(documents, options, f"folder '{origin}'", origin)
+        _file(path, printable(path.name), documents, options)
+        return records_of(documents, options, f"file '{origin}'", origin)
     _texts(data, documents)
     return records_of(documents, options, "the list of texts", "texts")
 
@@ -60,8 +63,10 @@ def _folder(root: Path, documents: Documents, options: Options) -> None:
         except (DataError, UsageError) as error:
             if len(documents) == read:  # what it says holds for all of its rows
                 del documents.skipped[told:]
-            documents.skipped.append(Skipped(name, str(error)))
+            documents.skipped.append(Skipped(name, printable(str(error))))
             lacking += [error] if isinstance(error, UsageError) else []
+        if (len(documents), len(documents.skipped)) == (read, told):
+            documents.skipped.append(Skipped(name, "is empty"))
     documents.latest = ""
     _tell(found, documents, lacking)
 
@@ -94,7 +99,7 @@ def _tokens(root: Path, documents: Documents, options: Options) -> Options:
     read = {*(path for path, _ in bins), Path(tokenizer)}
     why = f"stands beside {bins[0][0].name}, which holds the tokens of this data"
     others = sorted(path for path in root.iterdir() if path not in read and path.name[0] != ".")
-    documents.skipped += [Skipped(path.name, why) for path in others]
+    documents.skipped += [Skipped(printable(path.name), why) for path in others]
     auto = options.tokenizer == "auto"
     return replace(options, tokenizer=tokenizer) if auto else options
 
@@ -118,7 +123,7 @@ def _rows(
     path: Path, name: str, parts: Iterator[str], documents: Documents, options: Options
 ) -> None:
     """The rows of a file, each a document."""
-    ending, what = kind(path), f"file '{path}'"
+    ending, what = kind(path), f"file '{printable(str(path))}'"
     if ending == ".json":
         text = "".join(parts)
         if len(text) > MAX_JSON:
@@ -156,18 +161,28 @@ def _parts(path: Path, name: str, documents: Documents, options: Options) -> Ite
 
 def _texts(data: Any, documents: Documents) -> None:
     """What Python code brings: texts, or (texts, labels)."""
-    labels: Sequence[Any] | None = None
+    labels: Any = None
     if isinstance(data, tuple) and len(data) == 2 and not isinstance(data[0], str):
         data, labels = data
-        labels = None if labels is None else list(labels)
     if isinstance(data, np.ndarray) and data.dtype.kind in "UO":
         data = data.tolist()
     if not isinstance(data, (list, tuple)):
-        raise DataError(must("texts", f"{ACCEPTED}, or a list of strings", type(data)))
-    if labels is not None and len(labels) != len(data):
-        raise DataError(must("labels", f"one for each of {len(data)} texts", len(labels)))
-    for number, text in enumerate(data):
+        remedy = "Make a list of it, if it is one of strings: list(texts)."
+        raise DataError(must("texts", f"{ACCEPTED}, or a list of strings", type(data), remedy))
+    for number, (text, label) in enumerate(zip(data, _labels(labels, len(data)), strict=True)):
         if not isinstance(text, str):
             raise DataError(must(f"text {number} of the list", "a string", type(text).__name__))
-        label = None if labels is None else labels[number]
-        documents.add(text, str(number), label=label)
+        documents.add(text, str(number), label=rows.label_of(label))
+
+
+def _labels(labels: Any, count: int) -> list[Any]:
+    """A label for each of so many texts; None if it has none."""
+    if labels is None:
+        return [None] * count
+    if not isinstance(labels, Iterable) or getattr(labels, "ndim", 1) != 1:
+        what = f"a list of one for each of {count} texts"
+        raise DataError(must("labels", what, type(labels).__name__))
+    found = list(labels)
+    if len(found) != count:
+        raise DataError(must("labels", f"one for each of {count} texts", len(found)))
+    return found

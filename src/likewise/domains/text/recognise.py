@@ -1,10 +1,13 @@
 """How sure it is that something is text, from a glance: names and a few lines, no more."""
 
 import os
+from collections.abc import Iterator, Set
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from likewise.core.contract import Guess
 from likewise.core.errors import DataError
@@ -19,7 +22,7 @@ from likewise.domains.text.files import (
     kind,
     opened,
 )
-from likewise.domains.text.rows import CHATS, SOURCE, TARGET, TEXT
+from likewise.domains.text.rows import ALPACA, CHATS, SOURCE, TARGET, TEXT
 from likewise.domains.text.token_files import ENDING, parts
 
 GLANCE = 2000  # files of a folder that are counted by their names
@@ -36,14 +39,26 @@ def recognises(data: Any) -> Guess:
             return _path(Path(data).expanduser())
         if isinstance(data, tuple) and len(data) == 2 and not isinstance(data[0], str):
             return recognises(data[0])
-        listed = isinstance(data, (list, tuple)) and len(data) > 0
-        if listed and all(isinstance(one, str) for one in data):
-            return Guess(0.9, "a list of texts")
-        return NOT
+        return _values(data)
     except DataError as error:
         return Guess(LAST, f"it {error}" if isinstance(error, BinaryError) else str(error))
     except Exception as error:  # a glance at anything must not fail
         return Guess(0.0, f"it cannot be looked at ({error})")
+
+
+def _values(data: Any) -> Guess:
+    """Lists and arrays that are mostly strings, so that the one that is none is named."""
+    if isinstance(data, np.ndarray) and data.dtype.kind in "UO":
+        data = list(islice(data.flat, GLANCE))
+    if isinstance(data, (Iterator, Set)):
+        return Guess(LAST, "it can be looked at once, or has no order: it is no list")
+    if not isinstance(data, (list, tuple)):
+        return NOT
+    some = list(islice(data, GLANCE))
+    if not some:
+        return Guess(LAST, "it is empty")
+    strings = sum(isinstance(one, str) for one in some)
+    return Guess(0.9, "a list of texts") if 2 * strings > len(some) else NOT
 
 
 def _path(path: Path) -> Guess:
@@ -81,7 +96,9 @@ def _folder(path: Path) -> Guess:
     looked = [_holds_text(file) for file in unclear[:LOOKED_INTO]]
     own += round(sum(looked) / max(1, len(looked)) * len(unclear))
     share = own / len(some) if some else 0.0
-    return Guess(0.9 * share, f"{own} of {len(some)} files in the folder are texts")
+    # Rows without a column that is known are refused best by who can say so.
+    least = LAST * sum(kind(file) in (*ROWS, *TABLES) for file in some) / max(1, len(some))
+    return Guess(max(0.9 * share, least), f"{own} of {len(some)} files in the folder are texts")
 
 
 def _holds_text(path: Path) -> bool:
@@ -95,10 +112,13 @@ def _holds_text(path: Path) -> bool:
 def _rows(path: Path) -> Guess:
     """By the names of columns that stand near the beginning of a table or a list of rows."""
     with opened(path) as file:
-        head = file.read(HEAD).decode("utf-8", "replace")
+        raw = file.read(HEAD)
+    head = raw.decode(encoding_of(lambda: BytesIO(raw)), "replace").lstrip()
     if kind(path) in TABLES:
-        columns = {name.strip().strip('"') for name in head.split("\n", 1)[0].split(",")}
-        if TEXT in columns or {SOURCE, TARGET} <= columns:
+        first = head.splitlines()[0] if head else ""
+        names = first.split("\t" if kind(path) == ".tsv" else ",")
+        columns = {name.strip().strip('"') for name in names}
+        if TEXT in columns or {SOURCE, TARGET} <= columns or {*ALPACA[:2]} <= columns:
             return Guess(0.8, "a table with a column of texts")
         return Guess(0.1, "a table without a column named text")
     named = [name for name in (TEXT, *CHATS, "instruction", TARGET) if f'"{name}"' in head]
