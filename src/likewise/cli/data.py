@@ -40,7 +40,7 @@ def data_job(data: str, *, options: Mapping[str, str], out: Path | None, as_json
         if console.is_terminal:
             room = min(console.width, WIDEST) // (PICTURE + 1)
             console.print(contact_sheet(some_pictures(prepared.domain, records, room)))
-        console.print("[dim]--out data.html writes a page with pictures of it.[/]")
+        console.print("[dim]--out data.html writes a page that shows some of it.[/]")
     else:
         console.print(f"page: [bold]{escape(str(out))}[/]. It shows records of the data: private.")
 

@@ -81,7 +81,7 @@ def data(
     load: Load = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Write a page with pictures, such as data.html; it is private."),
+        typer.Option(help="Write a page that shows some of it, such as data.html; it is private."),
     ] = None,
     json: Json = False,
 ) -> None:

@@ -59,6 +59,40 @@ class Options:
         )
 
 
+def unused(options: Options, read: Mapping[str, int], *, by_place: bool, kind: str) -> list[str]:
+    """Notes on options that were asked for and change nothing of what was read.
+
+    Args:
+        options: as they were asked for.
+        read: how many "files", "rows" (files of them) and "plain" texts there were.
+        by_place: whether the texts are split by position.
+        kind: the tokenizer.
+
+    Example:
+        >>> asked = Options(column="said", unit="line")
+        >>> unused(asked, {"files": 1, "rows": 1}, by_place=False, kind="bpe")
+        ['unit=line changes nothing here: each row is a document.']
+    """
+    sized = kind in ("bpe", "unigram")
+    idle = {
+        "column": (not read.get("rows"), "only JSONL, JSON, CSV and TSV have columns"),
+        "unit": (not read.get("plain"), f"each {_one(read)} is a document"),
+        "vocabulary": (not sized, "only a tokenizer that is trained, bpe or unigram, has a size"),
+        "encoding": (not read.get("files"), "only files of text have an encoding"),
+        "train": (not by_place, "the texts are split by document, not by position"),
+    }
+    given = {name: getattr(options, name) for name in idle}
+    return [
+        f"{name}={given[name]} changes nothing here: {why}."
+        for name, (is_idle, why) in idle.items()
+        if is_idle and given[name] != getattr(Options(), name)
+    ]
+
+
+def _one(read: Mapping[str, int]) -> str:
+    return "row" if read.get("rows") else "text"
+
+
 def _word(name: str, value: object) -> str | None:
     if value is not None and (not isinstance(value, str) or not value.strip()):
         raise UsageError(must(name, "the name of a column", value))

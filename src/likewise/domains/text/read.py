@@ -17,7 +17,7 @@ from likewise.domains.text.decode import BinaryError, encoding_of, lines, pieces
 from likewise.domains.text.documents import Documents
 from likewise.domains.text.files import ACCEPTED, ROWS, SUFFIXES, TABLES, kind, missing, opened
 from likewise.domains.text.messages import sayable
-from likewise.domains.text.options import Options
+from likewise.domains.text.options import Options, unused
 from likewise.domains.text.passages import records_of
 
 MAX_JSON = 1 << 28  # characters of a JSON file that is not JSONL
@@ -27,6 +27,13 @@ def load(data: Any, given: Mapping[str, Any]) -> Records:
     """Records of texts; see `Text.load`."""
     options = Options.parse(given)
     documents = Documents(options.unit)
+    records = _load(data, documents, options)
+    kind, by_place = records.facts["tokenizer"], records.facts["by_place"]
+    idle = unused(options, documents.counts, by_place=by_place, kind=kind)
+    return replace(records, notes=(*records.notes, *idle)) if idle else records
+
+
+def _load(data: Any, documents: Documents, options: Options) -> Records:
     if isinstance(data, (str, os.PathLike)):
         path = brought(data)
         if not path.exists():
@@ -113,6 +120,8 @@ def _file(path: Path, name: str, documents: Documents, options: Options) -> None
             documents.add(text, f"{name}#{number}")
         return
     parts = _parts(path, name, documents, options)
+    documents.counts["files"] += 1
+    documents.counts["rows" if kind(path) in (*ROWS, *TABLES) else "plain"] += 1
     if kind(path) in (*ROWS, *TABLES):
         _rows(path, name, parts, documents, options)
     else:
