@@ -130,6 +130,62 @@ def test_a_rule_whose_controls_go_wrong_says_unknown(material):
     assert "data that must fail came out 'pass'" in finding.sentence
 
 
+def ruled(material, found, negative, **more):
+    """What a rule says whose effect and whose negative control have these intervals."""
+
+    def effect(ends, _level):
+        low, high = ends if isinstance(ends, tuple) else found
+        return Effect(value=low, low=low, high=high, matters=0.1, sentence="S.", n=9, evidence={})
+
+    rule = Rule(
+        name="told",
+        effect=effect,
+        positive=lambda m: (0.9, 1.0),
+        negative=lambda m: negative,
+        shared=False,
+        **more,
+    )
+    return rule.judge(material, LEVEL)
+
+
+@pytest.mark.parametrize(
+    ("found", "negative", "outcome", "words"),
+    [
+        ((0.5, 0.9), (0.0, 0.05), "fail", ""),
+        ((0.5, 0.9), (0.0, 0.6), "fail", "to show that the rule passes where nothing was learned"),
+        ((0.0, 0.05), (0.0, 0.6), "unknown", "Too few records were held out to show that"),
+        ((0.0, 0.2), (0.0, 0.6), "unknown", "Too few records were held out to show that"),
+        ((0.5, 0.9), (0.2, 0.4), "fail", "Records that were never trained on fail too, with 0.4"),
+        ((0.5, 0.9), (0.2, 0.6), "unknown", "data that must pass came out 'fail'"),
+        ((0.0, 0.05), (0.2, 0.4), "unknown", "data that must pass came out 'fail'"),
+    ],
+)
+def test_a_control_that_is_unsure_stands_in_the_way_of_a_pass_only(
+    material, found, negative, outcome, words
+):
+    finding = ruled(material, found, negative)
+    assert finding.outcome == outcome
+    assert finding.sentence.startswith("S.")
+    assert words in finding.sentence
+    assert bool(words) == (finding.sentence != "S.")
+
+
+def test_a_doubt_takes_a_fail_and_a_bar_takes_a_pass(material):
+    sure, far = (0.0, 0.05), (0.5, 0.9)
+    more = {"doubt": lambda m: "Doubt.", "bar": lambda m: "Bar."}
+    for found, words in ((sure, "S. Bar."), (far, "S. Doubt.")):
+        finding = ruled(material, found, sure, **more)
+        assert (finding.outcome, finding.sentence) == ("unknown", words)
+
+
+def test_few_held_out_records_take_no_copier_its_fail(material):
+    few = {name: getattr(material.reference, name)[:60] for name in ("valid", "test")}
+    real = replace(material.reference, **few)
+    finding = COPYING.judge(replace(material, reference=real, samples=real.train[:1000]), LEVEL)
+    assert finding.outcome == "fail"
+    assert finding.controls == {"positive": "fail", "negative": "unknown"}
+
+
 @pytest.mark.parametrize(
     ("low", "high", "outcome"), [(0, 0.09, "pass"), (0.11, 1, "fail"), (0.05, 0.2, "unknown")]
 )

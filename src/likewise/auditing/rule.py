@@ -2,17 +2,26 @@
 
 A rule measures one harmful effect and its interval. It passes only if the interval excludes the
 smallest effect that matters, fails if the interval lies beyond it, and else says unknown. Every
-rule runs again on data that must fail and on data that must pass; if either control goes wrong the
-rule has proved nothing and says unknown.
+rule runs again on data that must fail and on data that must pass.
+
+What the controls came to can take a pass or a fail away and never gives one, so neither is wrong
+more often than its interval is. A pass needs both controls to be right. A fail needs a rule that
+can see (the first control fails), and a second control that does not contradict it: too few
+held-out records may leave that control unknown, which says nothing against harm that is certain.
+Where it fails, the rule finds harm in records that were never trained on, and a fail must lie
+beyond all of that: the lower end of the one above the upper end of the other. Were both of one
+size, so would they lie only if one of the two intervals missed it; each misses on that side half
+as often as both sides together may, so that the fail is wrong no more often than the level allows.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sized
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from likewise.core.results import Finding, Outcome
 
 ERROR = 0.05
+TOO_FEW = "Too few records were held out to show that the rule passes where nothing was learned"
 Value = TypeVar("Value")
 
 
@@ -85,7 +94,11 @@ class Rule(Generic[M]):
         negative: material that must pass.
         applies: why it has nothing to say of some material, or None.
         unable: why it cannot tell although it should, or None; it then says unknown.
-        doubt: what else than the model could make it fail, or None; a fail is then unknown.
+        doubt: what else than the model could make it fail, or None; a fail is then unknown,
+            however far it lies beyond the negative control: what makes valid and test records
+            differ (two places that are neighbours) may make train differ from both by more.
+        bar: what keeps it from passing although the interval would let it, or None; a pass is
+            then unknown.
         shared: the controls are made of real records alone, so that they come out alike for all
             families with equally many samples and are run once.
     """
@@ -97,6 +110,7 @@ class Rule(Generic[M]):
     applies: Callable[[M], str | None] = no_reason
     unable: Callable[[M], str | None] = no_reason
     doubt: Callable[[M], str | None] = no_reason
+    bar: Callable[[M], str | None] = no_reason
     shared: bool = True
 
     def judge(self, material: M, level: float) -> Finding:
@@ -111,10 +125,11 @@ class Rule(Generic[M]):
             n = len(material.samples)
             return Finding(rule=self.name, outcome="unknown", sentence=why, n=n)
         found, controls = self.effect(material, level), self._controls(material)
-        finding = Finding(
+        outcome, words = self._concluded(material, found, controls, level)
+        return Finding(
             rule=self.name,
-            outcome=found.outcome,
-            sentence=found.sentence,
+            outcome=outcome,
+            sentence=f"{found.sentence} {words}".rstrip(),
             n=found.n,
             effect=found.value,
             low=found.low,
@@ -123,14 +138,37 @@ class Rule(Generic[M]):
             controls=controls,
             evidence=found.evidence,
         )
-        wrong = _wrong(controls)
-        if wrong:
-            words = f"{found.sentence} The rule could not be relied on here: {wrong}."
-            return replace(finding, outcome="unknown", sentence=words)
-        doubt = self.doubt(material) if finding.outcome == "fail" else None
+
+    def _concluded(
+        self, material: M, found: Effect, controls: Mapping[str, Outcome], level: float
+    ) -> tuple[Outcome, str]:
+        """What the effect says in the light of the controls, and words on them, or ""."""
+        if controls["positive"] != "fail":
+            return "unknown", _wrong("fail", controls["positive"])
+        if found.outcome == "fail":
+            return self._failed(material, found, controls["negative"], level)
+        if controls["negative"] == "fail":
+            return "unknown", _wrong("pass", "fail")
+        if controls["negative"] == "unknown":
+            return "unknown", f"{TOO_FEW}."
+        why = self.bar(material) if found.outcome == "pass" else None
+        return ("unknown", why) if why else (found.outcome, "")
+
+    def _failed(
+        self, material: M, found: Effect, negative: Outcome, level: float
+    ) -> tuple[Outcome, str]:
+        """Whether a fail stands, and words on why."""
+        doubt = self.doubt(material)
         if doubt is not None:
-            return replace(finding, outcome="unknown", sentence=f"{found.sentence} {doubt}")
-        return finding
+            return "unknown", doubt
+        if negative == "unknown":
+            return "fail", f"{TOO_FEW}, which a pass would need and a fail does not."
+        if negative == "pass":
+            return "fail", ""
+        most = self.effect(self.negative(material), level).high  # at the level of what is found
+        if found.low > most:
+            return "fail", f"Records that were never trained on fail too, with {most:.3g} at most."
+        return "unknown", _wrong("pass", "fail")
 
     def _controls(self, material: M) -> dict[str, Outcome]:
         """How the controls came out, each at level 1 - `ERROR`.
@@ -150,11 +188,8 @@ class Rule(Generic[M]):
         return material.reference.once(("controls", self.name, len(material.samples)), run)
 
 
-def _wrong(controls: Mapping[str, Outcome]) -> str:
-    """What is wrong with the controls, or ""."""
-    wrong = []
-    if controls["positive"] != "fail":
-        wrong.append(f"data that must fail came out {controls['positive']!r}")
-    if controls["negative"] != "pass":
-        wrong.append(f"data that must pass came out {controls['negative']!r}")
-    return " and ".join(wrong)
+def _wrong(must: Outcome, came: Outcome) -> str:
+    """That a control went wrong, in words."""
+    return (
+        f"The rule could not be relied on here: data that must {must} came out {came!r} instead."
+    )

@@ -57,7 +57,7 @@ class Finding:
         matters: the smallest effect that matters.
         n: how many samples it rests on.
         controls: {"positive": outcome, "negative": outcome} of the same rule on data that must
-            fail and on data that must pass; if either goes wrong the rule says unknown.
+            fail and on data that must pass; without both no rule passes.
         evidence: further numbers, as plain data; never a training record.
     """
 
