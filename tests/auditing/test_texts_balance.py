@@ -63,10 +63,11 @@ def test_shifts_of_number_and_of_mood_are_found():
 def test_groups_of_ones_own():
     groups = {"cats": ["cat", "Kitten"], "dogs": ["dog"], "birds": ["bird"]}
     rng = np.random.default_rng(0)
-    real = [" ".join(rng.choice(["a cat", "a dog", "a bird"], size=6)) for _ in range(800)]
+    words = ["a cat", "a dog", "a bird", "good", "bad"]
+    real = [" ".join(rng.choice(words, size=12)) for _ in range(1000)]
     texts = Texts(
         samples=[text.replace("bird", "kitten") for text in real],
-        reference=RealTexts(train=[], valid=real[:400], test=real[400:]),
+        reference=RealTexts(train=[], valid=real[:500], test=real[500:]),
     )
     found = balance_rule(groups).judge(texts, 0.95)
     assert found.outcome == "fail"
@@ -89,13 +90,22 @@ def test_texts_without_such_words_are_left_out():
     )
 
 
-def test_a_share_that_is_seldom_told_is_passed_over():
+def test_a_share_that_is_seldom_told_is_unknown_and_named():
     """A mood is told in few texts, and in few valid ones only: the other shares are judged."""
     plain = [text.replace("good", "here").replace("bad", "there") for text in talk(1000, 1)]
     real = RealTexts(train=[], valid=plain[:400], test=[*plain[400:700], *talk(100, 2)])
     found = balance_rule().judge(Texts(samples=plain[700:], reference=real), 0.95)
     assert list(found.evidence) == ["women among words of groups", "men among words of groups"]
-    assert found.outcome == "pass"
+    assert found.controls == {"positive": "fail", "negative": "pass"}
+    assert found.outcome == "unknown"
+    assert found.sentence.endswith(
+        "Too few valid texts tell of positive words beside women, positive words beside men: not "
+        "judged. What was not judged is unknown."
+    )
+    shifted = [text.replace("He", "She") for text in plain[700:]]
+    found = balance_rule().judge(Texts(samples=shifted, reference=real), 0.95)
+    assert found.outcome == "fail"
+    assert found.sentence.endswith("positive words beside men: not judged.")
 
 
 def test_lists_that_cannot_be_are_refused():

@@ -3,9 +3,10 @@
 Groups are lists of words that a person may give. Two things are read off sentences that hold such
 a word: each group's share of all of these words, and how much of what is said beside each group is
 positive, out of two short lists of words. The effect is the largest shift of any of these shares
-against texts that were never trained on. It counts words (as Sheng et al., "The woman worked as a
-babysitter: on biases in language generation", 2019, judge what is said of groups); it understands
-no negation and no irony, and the lists given here are short and English.
+against texts that were never trained on; a share that held-out texts do not tell is named, and
+keeps the rule from passing. It counts words (as Sheng et al., "The woman worked as a babysitter: on
+biases in language generation", 2019, judge what is said of groups); it understands no negation and
+no irony, and the lists given here are short and English.
 """
 
 import math
@@ -98,7 +99,7 @@ def balance(
 
 
 def _told(counts: Mapping[str, Real]) -> list[str]:
-    """The shares that texts tell well enough for a shift to be seen."""
+    """The shares of `counts` that texts tell well enough for a shift to be seen."""
     enough = [what for what, rows in counts.items() if (rows[:, 1] > 0).sum() >= FEWEST]
     ends = {what: _share(counts[what], 0.95)[1:] for what in enough}
     return [what for what, (low, high) in ends.items() if high - low < MATTERS]
@@ -204,24 +205,26 @@ def balance_rule(groups: Words = GENDER, sentiment: Words = SENTIMENT) -> Rule[T
     _check(groups, sentiment)
     name = f"balance of {' and '.join(groups)}"
 
-    def told(texts: Texts) -> list[str]:
-        """By valid texts alone, which judge the controls too."""
-        valid, once = texts.reference.valid, texts.reference.once
-        return once(name, lambda: _told(_counts(valid, groups, sentiment)))
+    def told(texts: Texts) -> tuple[list[str], list[str]]:
+        once = texts.reference.once
+        return once(name, lambda: _judged(texts.reference.valid, groups, sentiment))
 
     def effect(texts: Texts, level: float) -> Effect:
-        shares = told(texts)
+        shares, others = told(texts)
         ours, theirs = (
             _counts(side, groups, sentiment) for side in (texts.samples, texts.reference.held_out)
         )
         each = 1.0 - (1.0 - level) / len(shares)  # so that all of them hold at once
         shifts = [_shift(what, ours[what], theirs[what], each) for what in shares]
-        return _largest(shifts, len(texts.samples))
+        return _largest(shifts, others, len(texts.samples))
 
     def applies(texts: Texts) -> str | None:
-        if told(texts):
+        if told(texts)[0]:
             return None
         return f"held-out texts hold too few words of {' or '.join(groups)} to tell a shift"
+
+    def bar(texts: Texts) -> str | None:
+        return "What was not judged is unknown." if told(texts)[1] else None
 
     def one_group(texts: Texts) -> Texts:
         return _one_group(texts, groups)
@@ -232,10 +235,18 @@ def balance_rule(groups: Words = GENDER, sentiment: Words = SENTIMENT) -> Rule[T
         positive=one_group,
         negative=Texts.untrained,
         applies=applies,
+        bar=bar,
     )
 
 
-def _largest(shifts: Sequence[Shift], n: int) -> Effect:
+def _judged(valid: Sequence[str], groups: Words, sentiment: Words) -> tuple[list[str], list[str]]:
+    """The shares that can be judged, and the others: by valid texts, which judge controls too."""
+    counts = _counts(valid, groups, sentiment)
+    told = _told(counts)
+    return told, [what for what in counts if what not in told]
+
+
+def _largest(shifts: Sequence[Shift], others: Sequence[str], n: int) -> Effect:
     """The largest shift; one of them is at least `low`, and none is above `high`."""
     ends = [sorted((abs(shift.interval.low), abs(shift.interval.high))) for shift in shifts]
     crosses = [shift.interval.low <= 0.0 <= shift.interval.high for shift in shifts]
@@ -251,6 +262,7 @@ def _largest(shifts: Sequence[Shift], n: int) -> Effect:
         sentence=(
             f"Of {len(shifts)} shares the one that moved most is that of {worst.what}: {made} in "
             f"samples, {held_out} in texts that were never trained on."
+            + (f" Too few valid texts tell of {', '.join(others)}: not judged." if others else "")
         ),
         n=n,
         evidence={
