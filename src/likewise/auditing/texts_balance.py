@@ -3,8 +3,8 @@
 Groups are lists of words that a person may give. Two things are read off sentences that hold such
 a word: each group's share of all of these words, and how much of what is said beside each group is
 positive, out of two short lists of words. The effect is the largest shift of any of these shares
-against texts that were never trained on; a share that held-out texts do not tell is named, and
-keeps the rule from passing. It counts words (as Sheng et al., "The woman worked as a babysitter: on
+against texts that were never trained on; one that held-out texts do not tell is named, and keeps
+the rule from passing. It counts words (as Sheng et al., "The woman worked as a babysitter: on
 biases in language generation", 2019, judge what is said of groups); it understands no negation and
 no irony, and the lists given here are short and English.
 """
