@@ -10,7 +10,6 @@ from likewise.auditing.rule import Rule
 from likewise.auditing.texts import RECITATION, Asked, RealTexts, TextLosses, Texts
 from likewise.auditing.texts_balance import GENDER
 from likewise.auditing.texts_membership import BY_REFERENCE, BY_ZLIB, by_loss, by_zlib
-from likewise.auditing.texts_personal import PERSONAL_DATA
 from likewise.auditing.texts_rules import TEXT_RULES, audit_texts, texts_left_out
 from likewise.core.results import verdict
 from likewise.measures.texts_reference import character_log_masses
@@ -78,37 +77,6 @@ def test_short_texts_are_left_out(honest):
     short = RealTexts(**{s: ["anna", "otto"] * 50 for s in ("train", "valid", "test")})
     why = texts_left_out(Texts(samples=["anna"] * 60, reference=short))["recitation"]
     assert why == "most texts have fewer than 50 characters, too few to call a run recited"
-
-
-# -- personal data --------------------------------------------------------------------------
-
-
-def test_learned_addresses_fail_and_invented_ones_pass(honest):
-    found = PERSONAL_DATA.judge(honest, LEVEL)
-    assert found.controls == {"positive": "fail", "negative": "pass"}
-    assert found.outcome == "pass"
-    with_mail = [text for text in honest.reference.train if "@" in text]
-    leaked = [f"ask {text.split()[-1]}" for text in with_mail]
-    found = PERSONAL_DATA.judge(replace(honest, samples=[*leaked, *honest.samples[:400]]), LEVEL)
-    assert found.outcome == "fail"
-    assert found.evidence["items"] == {"e-mail": len(set(leaked))}
-    assert not any(text.split()[-1] in str(found.to_json()) for text in with_mail)
-
-
-def test_public_addresses_are_not_held_against_a_model(honest):
-    real = honest.reference
-    sides = {
-        side: [f"{text} help@post.org" for text in getattr(real, side)]
-        for side in ("train", "valid", "test")
-    }
-    texts = Texts(samples=["help@post.org"] * 300, reference=RealTexts(**sides))
-    assert PERSONAL_DATA.effect(texts, LEVEL).value == 0.0
-
-
-def test_nothing_personal_nothing_to_say(honest):
-    real = RealTexts(train=notes(60, 0), valid=notes(60, 1), test=notes(60, 2))
-    why = texts_left_out(replace(honest, reference=real))["personal data"]
-    assert why == "train holds no e-mail address, phone number, card number or IBAN"
 
 
 # -- membership -----------------------------------------------------------------------------

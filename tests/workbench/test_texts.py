@@ -14,7 +14,7 @@ from likewise.core.contract import Controls
 from likewise.core.errors import DataError, UsageError
 from likewise.store.files import read_json
 from likewise.workbench.data import Prepared, load
-from likewise.workbench.texts import RunTexts, continuing, joined
+from likewise.workbench.texts import RunTexts, continuing, joined, spelled
 
 SMALL = {"width": "16", "depth": "1", "heads": "1", "groups": "1", "hidden": "32", "batch": "8"}
 WORDS = ["river", "stone", "cloud", "amber", "violet", "thunder", "meadow", "copper", "orchard"]
@@ -139,6 +139,18 @@ def test_a_text_known_by_heart_is_extracted_in_any_tokens(tokenizer):
     written = continuing(model)([text[:50] for text in texts], 50)
     known = sum(one[:50] == text[50:100] for one, text in zip(written, texts, strict=True))
     assert known > 30  # 70 % of them train
+
+
+def test_an_address_that_became_a_token_fails(monkeypatch):
+    rows = [f"{row} a{i}@post.org" if i % 4 else row for i, row in enumerate(story(400))]
+    model = lw.fit(rows, "ngram", steps=1)
+    assert "@" in spelled(model)
+    told = RunTexts.of(Prepared.of(load(rows)), 0).train
+    token = next(text.split()[-1] for text in told if "@" in text)
+    monkeypatch.setattr("likewise.workbench.texts.spelled", lambda model: [token])
+    found = {finding.rule: finding for finding in lw.audit(model, rows).findings}
+    assert found["personal data"].outcome == "fail"
+    assert found["personal data"].sentence.count("that leave with the model: 1.") == 1
 
 
 def test_characters_that_train_never_had_do_not_stop_the_audit(saved):

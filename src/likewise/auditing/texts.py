@@ -102,6 +102,7 @@ class Texts:
         continue_from: (prefixes, characters) -> the likeliest continuation of each prefix, at
             least that many characters where the model does not end the text; None if it has none.
         exposures: how well the model knows planted canaries, and some that never were.
+        tokens: what each token of the model spells.
     """
 
     samples: Sequence[str]
@@ -109,6 +110,7 @@ class Texts:
     losses: TextLosses | None = None
     continue_from: Continue | None = None
     exposures: Sequence[Exposure] = ()
+    tokens: Sequence[str] = ()
 
     def untrained(self) -> "Texts":
         """The test texts as if they were samples, judged by the valid ones alone: made once."""

@@ -105,6 +105,7 @@ class RunTexts:
             losses=None if losses is None else self._losses(losses, rows),
             continue_from=continuing(model),
             exposures=self.exposed(model) if self.exposed and losses is not None else (),
+            tokens=spelled(model),
         )
         found = audit_texts(texts, error=ERROR / 2, groups=self.words)
         return found, texts_left_out(texts, groups=self.words)
@@ -179,6 +180,12 @@ def continuing(model: Model) -> Continue | None:
         return [one.text for one in found]
 
     return go_on
+
+
+def spelled(model: Model) -> list[str]:
+    """What each token of a model spells; nothing where its domain has none."""
+    tokens = model.domain.spelled() if hasattr(model.domain, "spelled") else ()
+    return [token.decode("utf-8", "replace") for token in tokens]
 
 
 def _prompts(model: Model, prefixes: Sequence[str]) -> list[list[int]]:
