@@ -100,6 +100,28 @@ def test_a_model_that_remembers_is_told_and_one_that_does_not_is_not(real, hones
         assert ("split by place" in told.sentence) == (outcome == "fail")
 
 
+def test_texts_that_the_reference_model_saw_are_passed_over(real, honest):
+    """It knows them by heart, so that every model seems to know others better."""
+    known, sides = real.train[:200], (real.valid, real.test)
+    aside = [*real.valid[:100], *real.test[:100]]
+    losses = TextLosses(*(asked(t, notes(4000, 9, mail=0.1), aside) for t in (known, *sides)))
+    told = BY_REFERENCE.judge(replace(honest, losses=losses), LEVEL)
+    masked = TextLosses(
+        *(
+            part._replace(reference=part.reference.masked_fill(seen_by(aside, part), torch.nan))
+            for part in losses
+        )
+    )
+    found = BY_REFERENCE.judge(replace(honest, losses=masked), LEVEL)
+    assert (told.evidence["never_trained"], found.evidence["never_trained"]) == (600, 400)
+    assert found.outcome == "pass"
+    assert found.effect < told.effect - 0.05
+
+
+def seen_by(aside, part):
+    return torch.tensor([text in aside for text in part.texts])
+
+
 def test_scores_set_losses_against_how_hard_a_text_is():
     """A dull text that costs little is not taken for a member by its size in zlib."""
     dull, odd = "a " * 100, "".join(map(chr, np.random.default_rng(0).integers(97, 123, 200)))
@@ -114,6 +136,13 @@ def test_reference_is_asked_for(honest):
     left = texts_left_out(replace(honest, losses=losses))
     assert left["membership by reference"] == (
         "there is no reference model to compare losses with"
+    )
+    few = replace(
+        honest.reference, valid=honest.reference.valid[:74], test=honest.reference.test[:75]
+    )
+    left = texts_left_out(replace(honest, losses=losses, reference=few))
+    assert left["membership by reference"] == (
+        "there are too few held-out texts (149) to make a reference model of a third"
     )
     assert "membership by zlib" not in left
     assert texts_left_out(honest)["membership by zlib"] == "there is no density to ask for a loss"

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import likewise as lw
+from likewise.auditing.material import Losses
 from likewise.cli.texts import chat_job, complete_job
 from likewise.core.contract import Controls
 from likewise.core.errors import DataError, UsageError
@@ -139,6 +140,30 @@ def test_a_text_known_by_heart_is_extracted_in_any_tokens(tokenizer):
     written = continuing(model)([text[:50] for text in texts], 50)
     known = sum(one[:50] == text[50:100] for one, text in zip(written, texts, strict=True))
     assert known > 30  # 70 % of them train
+
+
+@pytest.mark.parametrize(
+    ("count", "asked", "aside"), [(900, 500, 90), (900, 60, 210), (400, 500, 0)]
+)
+def test_a_third_of_few_held_out_texts_makes_the_reference(count, asked, aside):
+    """Although the model is asked about all of them."""
+    real = RunTexts.of(Prepared.of(load(story(count))), 0)
+    rows = [(part, torch.arange(n)) for part, n in sizes(real, asked)]
+    losses = Losses(*(torch.zeros(len(some)) for _, some in rows))
+    train, valid, test = real._losses(losses, rows)
+    if not aside:
+        assert {part.reference for part in (train, valid, test)} == {None}
+        return
+    seen = [part.reference.isnan() for part in (train, valid, test)]
+    assert not seen[0].any()
+    met = int(seen[1].sum() + seen[2].sum())
+    assert met == max(0, aside - 2 * max(0, 135 - asked // 2))
+
+
+def sizes(real, asked):
+    """How many texts of each part are asked about."""
+    held_out = [(part, min(asked // 2, len(real._all(part)))) for part in ("valid", "test")]
+    return [("train", min(asked, len(real._all("train")))), *held_out]
 
 
 def test_an_address_that_became_a_token_fails(monkeypatch):

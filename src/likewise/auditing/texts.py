@@ -33,7 +33,7 @@ class Asked(NamedTuple):
         texts: n of them.
         log_masses: (n,) nats.
         reference: (n,) nats of a model that saw none of them (that of
-            `measures.texts_reference`, say), or None.
+            `measures.texts_reference`, say), NaN of those that it did see, or None.
     """
 
     texts: Sequence[str]

@@ -26,6 +26,8 @@ from likewise.auditing.rule import Effect, Rule
 from likewise.auditing.texts import Asked, Texts
 from likewise.measures.texts_reference import sizes_in_bytes
 
+REFERENCE = 50  # texts at least that a reference model is made of
+
 
 def by_loss(log_masses: Tensor, texts: Sequence[str]) -> Tensor:
     """(n,) log mass a byte, of (n,) nats of n texts.
@@ -65,7 +67,9 @@ def _zlib(asked: Asked) -> Tensor:
 
 def _reference(asked: Asked) -> Tensor:
     assert asked.reference is not None
-    return by_reference(asked.log_masses, asked.reference, asked.texts)
+    new = ~asked.reference.isnan()
+    texts = [text for text, kept in zip(asked.texts, new.tolist(), strict=True) if kept]
+    return by_reference(asked.log_masses[new], asked.reference[new], texts)
 
 
 def _no_losses(texts: Texts) -> str | None:
@@ -73,10 +77,12 @@ def _no_losses(texts: Texts) -> str | None:
 
 
 def _no_reference(texts: Texts) -> str | None:
-    why = _no_losses(texts)
-    if why is None and any(asked.reference is None for asked in texts.losses or ()):
-        return "there is no reference model to compare losses with"
-    return why
+    why, count = _no_losses(texts), len(texts.reference.held_out)
+    if why is not None or all(asked.reference is not None for asked in texts.losses or ()):
+        return why
+    if count < 3 * REFERENCE:
+        return f"there are too few held-out texts ({count}) to make a reference model of a third"
+    return "there is no reference model to compare losses with"
 
 
 def _remembered(texts: Texts) -> Texts:

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import torch
 from torch import Tensor
 
 from likewise.auditing.canaries import Exposure
@@ -14,23 +15,26 @@ from likewise.auditing.material import Losses
 from likewise.auditing.rule import ERROR
 from likewise.auditing.texts import Asked, Continue, RealTexts, TextLosses, Texts
 from likewise.auditing.texts_balance import EXAMPLE, Words, checked
+from likewise.auditing.texts_membership import REFERENCE
 from likewise.auditing.texts_rules import audit_texts, texts_left_out
 from likewise.core.contract import Controls
 from likewise.core.errors import UsageError, must
 from likewise.core.records import Part
 from likewise.core.results import Finding, Score
+from likewise.core.rng import fold, generator
 from likewise.evaluation.texts import score_texts
 from likewise.measures.texts_reference import character_log_masses
 from likewise.store.files import read_json
 from likewise.store.model import Model
 from likewise.tasks.texts import complete
 from likewise.workbench.data import Prepared
+from likewise.workbench.material import HELD_OUT
 
 if TYPE_CHECKING:
     from likewise.domains.text import Text
 
 COMPARED = 1000  # texts of each part
-FEWEST = 50  # texts that a reference model is made of
+SHARE = 3  # one held-out text in so many makes the reference model
 LARGEST = 1 << 16  # bytes of a file of words
 
 
@@ -111,21 +115,34 @@ class RunTexts:
         return found, texts_left_out(texts, groups=self.words)
 
     def _losses(self, losses: Losses, rows: Sequence[tuple[Part, Tensor]]) -> TextLosses:
-        """The log masses with their texts, and those of a model that saw none of them."""
+        """The log masses with their texts, and those of a reference model."""
         asked = [self._records(part, some) for part, some in rows]
-        taken = {text for texts in asked for text in texts}
-        others = [t for part in ("valid", "test") for t in self._all(part) if t not in taken]
-        known: list[Tensor | None] = [None] * len(asked)
-        if len(others) >= FEWEST:
-            known = [character_log_masses(others, texts) for texts in asked]
+        aside = self._aside({text for texts in asked for text in texts})
+        known = [_of_reference(aside, texts) for texts in asked]
         parts = zip(asked, losses, known, strict=True)
         return TextLosses(*(Asked(texts, nats.double(), other) for texts, nats, other in parts))
+
+    def _aside(self, asked: set[str]) -> list[str]:
+        """What a reference model learns: a third of valid and of test at least, none of few.
+
+        Those that the model is not asked about, and where these do not suffice some that it is.
+        """
+        parts = [list(dict.fromkeys(self._all(part))) for part in HELD_OUT]
+        total = sum(map(len, parts))
+        aside = []
+        for part, texts in zip(HELD_OUT, parts, strict=True):
+            order = torch.randperm(len(texts), generator=generator(fold(self.seed, "aside", part)))
+            mixed = sorted((texts[row] for row in order.tolist()), key=asked.__contains__)
+            free = sum(text not in asked for text in texts)
+            wanted = -(-len(texts) // SHARE) if total >= SHARE * REFERENCE else 0
+            aside += mixed[: max(free, wanted)]
+        return aside if len(aside) >= REFERENCE else []
 
     def _records(self, part: Part, rows: Tensor) -> list[str]:
         records = self.prepared.records.take(self.prepared.split.part(part)[rows.numpy()])
         return list(records.items)
 
-    def _all(self, part: Any) -> list[str]:
+    def _all(self, part: Part) -> list[str]:
         return list(self.prepared.part(part).items)
 
     def _said(self, x: Tensor) -> list[str]:
@@ -146,6 +163,15 @@ def words_file(path: Path) -> Words:
     if size > LARGEST:
         raise UsageError(must("a file of words", f"of at most {LARGEST >> 10} KiB", size))
     return checked(read_json(path))
+
+
+def _of_reference(aside: Sequence[str], texts: Sequence[str]) -> Tensor | None:
+    """What a model of texts set aside says of others, NaN of those texts themselves."""
+    if not aside:
+        return None
+    known = set(aside)
+    seen = torch.tensor([text in known for text in texts], dtype=torch.bool)
+    return character_log_masses(aside, texts).masked_fill(seen, torch.nan)
 
 
 def joined(passages: Any) -> list[str]:
