@@ -73,8 +73,10 @@ def test_what_a_model_knows_of_them_is_told_and_judged(planted, tmp_path, capsys
         if one["rule"] == "canaries"
     ]
     assert "(8 planted 16 times)" in finding["sentence"]
-    shared = [path for path in (tmp_path / "run").rglob("*.json") if "private" not in path.parts]
-    assert not any(one.text in path.read_text() for path in shared for one in made.canaries)
+    assert finding["outcome"] == "fail"
+    for file in ("run.json", "leaderboard.json", "ngram/audit.json", "ngram/codec.json"):
+        told = (tmp_path / "run" / file).read_text()
+        assert not any(one.text in told for one in made.canaries)
 
 
 def test_what_cannot_be_planted_is_said(planted, tmp_path, capsys):
