@@ -21,6 +21,7 @@ def plan(run: Plain) -> Plain:
     notes = texts(raw.get("notes"))
     return {
         "n": whole(raw.get("n")),
+        "judged": whole(raw.get("judged")),
         "threads": whole(raw.get("threads")),
         "reserved": number(raw.get("reserved")),
         "notes": notes,

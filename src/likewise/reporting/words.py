@@ -134,8 +134,9 @@ _MEANINGS = {
         label="Bits per byte",
         better="lower",
         what="How many bits a byte the family needs to write down held-out texts, each read after "
-        "what stands before it in its document; the end of a document counts as a byte. It "
-        "compares families whatever their tokens are, as the rate of a compressor does.",
+        "what stands before it in its document; how much of it that is, at most, stands beside "
+        "the leaderboard. The end of a document counts as a byte. It compares families whatever "
+        "their tokens are, as the rate of a compressor does.",
     ),
     "bits_per_character": Meaning(
         label="Bits per character",

@@ -7,7 +7,7 @@ into question, and of sampling, on this machine with the threads that are fastes
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -31,7 +31,6 @@ class FamilyPlan:
         seconds: what it should take; None where only steps count.
         shorten: (at step, to steps), once the clock has shortened it.
         draws: how many noise draws a bound on the likelihood averages over.
-        judged: how many held-out records the likelihood reads; None for all.
         checked: how many samples a validation draws; 0 for no validation.
         arithmetic: in the words of `Arithmetic`: what the probe found to be fastest.
         expected: seconds that the steps should take by the probe; None if there was none.
@@ -45,7 +44,6 @@ class FamilyPlan:
     seconds: float | None = None
     shorten: tuple[int, int] | None = None
     draws: int = 1
-    judged: int | None = None
     checked: int = 256
     arithmetic: str = "float32"
     expected: float | None = None
@@ -61,6 +59,7 @@ class Plan:
         threads: of this process.
         n: how many samples every row of the leaderboard is measured on.
         samples: how many are drawn; the audit reads them all.
+        judged: how many held-out records the likelihood of every row reads; None for all.
         features: steps of each feature net that is trained.
         families: {family: a FamilyPlan for each stage}.
         notes: what the probe found worth saying.
@@ -73,6 +72,7 @@ class Plan:
     samples: int
     features: int
     families: Mapping[str, tuple[FamilyPlan, ...]]
+    judged: int | None = None
     notes: tuple[str, ...] = ()
     reserved: float = RESERVED
 
@@ -107,6 +107,8 @@ def to_json(plan: Plan) -> dict[str, Any]:
 def from_json(data: Mapping[str, Any]) -> Plan:
     """A plan out of plain data; StoreError if it is damaged."""
     try:
+        if "judged" not in data:  # each family had a number of its own in the first version
+            data = {**data, "judged": _fewest(data["families"].values())}
         families = {name: tuple(map(_stage, stages)) for name, stages in data["families"].items()}
         return Plan(**{**data, "families": families, "notes": tuple(data.get("notes", ()))})
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -117,7 +119,14 @@ def _stage(data: Mapping[str, Any]) -> FamilyPlan:
     facts = {**data, "shorten": _pair(data.get("shorten"))}
     if "dtype" in facts:  # its name in the first version
         facts["arithmetic"] = facts.pop("dtype")
+    facts.pop("judged", None)
     return FamilyPlan(**facts)
+
+
+def _fewest(families: Iterable[Any]) -> int | None:
+    """How many held-out records all families of a first version's plan can read."""
+    found = [stages[0].get("judged") for stages in families]
+    return min((count for count in found if count is not None), default=None)
 
 
 def _pair(value: Any) -> tuple[int, int] | None:

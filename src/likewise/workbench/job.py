@@ -237,7 +237,9 @@ class Work:
         x, c, each = self.samples(name)
         path = self.run.folder(name) / "scorecard.json"
         plan = self.run.data["plan"]
-        inputs = ["score", self._model(name), self._data(), features.hashes, plan, self.seed]
+        draws, judged = self._judged(name)
+        asked_of = [plan, draws, judged, self.seed]
+        inputs = ["score", self._model(name), self._data(), features.hashes, *asked_of]
         known = self.run.fresh(path, inputs)
         if known is not None:
             return known
@@ -248,7 +250,6 @@ class Work:
         n = self.plan.n
         asked = c[label.name][0][:n] if label is not None and label.name in c else None
         scores = score_samples(x[:n], real, features, n=n, labels=asked, seed=self.seed)
-        draws, judged = self._judged(name)
         scores |= likelihoods(self.prepared, model, draws=draws, judged=judged, seed=self.seed)
         scores |= self._texts.score(x) if self._texts else {}
         if model.family.claims.latent:
@@ -318,9 +319,10 @@ class Work:
         return [*audit(material, error=ERROR / 2), *more], silent
 
     def _judged(self, name: str) -> tuple[int, int | None]:
-        """How many noise draws a family's likelihood averages over, and records it reads."""
-        stages = self.plan.families.get(name)
-        return (stages[0].draws, stages[0].judged) if stages else (1, None)
+        """How many noise draws a family's likelihood takes, and records that all families read."""
+        plan = self.plan
+        stages = plan.families.get(name)
+        return stages[0].draws if stages else 1, plan.judged
 
     def _show_closest(self, name: str, material: Material) -> None:
         """Private evidence: the samples that most look like copies, each with its neighbour."""

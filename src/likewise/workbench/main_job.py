@@ -19,14 +19,12 @@ from likewise.workbench.data import Prepared
 from likewise.workbench.fitting import kinds, preset, space_of, stage_plan
 from likewise.workbench.forecast import forecasts
 from likewise.workbench.job import Work
-from likewise.workbench.planning import LEAST_N, WORTH, Probe, plan_family, threads
+from likewise.workbench.measuring import measuring, reserved
+from likewise.workbench.planning import WORTH, Costs, Probe, plan_family, threads
 from likewise.workbench.runs import machine
 
 FEATURE_STEPS = 300
-COUNTED_DRAWS = 8
-COUNTED_JUDGED = 500  # held-out records that their likelihood reads
 PROBING = 3.0  # seconds that the probe of a family takes, about
-EVALUATION = 0.8  # of the reserved time; the rest is for features, audit and report
 
 
 class Clock:
@@ -119,9 +117,9 @@ def main_job(
         for name in counted_names:
             stages = work.plan.families.get(name) or counted_plan(work, name, share)
             work.note_plan(name, work.train(name, stages, None))
-        if any(name not in work.plan.families and run.state(name) == "pending" for name in rest):
+        if _unplanned(work, rest):
             _look_at_augmentation(work, rest, features, clock)
-            _plan_rest(work, rest, clock)
+            _plan_rest(work, counted_names, rest, clock)
         for number, name in enumerate(rest):
             if name in work.plan.families:
                 stages = _in_time(work.plan.families[name], clock, len(rest) - number)
@@ -136,6 +134,15 @@ def main_job(
     work.report()
     run.update(finished=True)
     return board
+
+
+def _unplanned(work: Work, names: list[str]) -> bool:
+    """Whether anything is still to be planned; what another run planned is followed as it is."""
+    plan, run = work.plan, work.run
+    measured = plan.judged is not None or run.data["inputs"]["plan"] is not None
+    return not measured or any(
+        name not in plan.families and run.state(name) == "pending" for name in names
+    )
 
 
 def _look_at_augmentation(
@@ -205,47 +212,44 @@ def counted_plan(work: Work, name: str, share: float | None) -> tuple[FamilyPlan
         space = space_of(work.prepared, name)
         config = preset(kind, "s", space, work.prepared.domain.conditions())
         plan = stage_plan(config, "s", steps=None, seconds=share)
-        # Nobody ranks a control, and one that keeps all records is slow to ask.
-        draws = 1 if kind.claims.role == "control" else COUNTED_DRAWS
-        stages.append(replace(plan, draws=draws, judged=COUNTED_JUDGED))
+        stages.append(plan)
     return tuple(stages)
 
 
-def _plan_rest(work: Work, names: list[str], clock: Clock) -> None:
-    """Probe the gradient families and share out the time that is left for training."""
+def _plan_rest(work: Work, counted: list[str], names: list[str], clock: Clock) -> None:
+    """Probe all families: share out the time that is left for training, and for measuring."""
     work.listener.phase("", "measuring this machine")
     probe = Probe(work.prepared, seed=work.seed, device=work.device)
+    costs = dict(_of_trained(work, probe, counted))
     plan = work.plan
-    evaluation = clock.budget * RESERVED * EVALUATION / max(1, len(names))
-    families, one_of_each = dict(plan.families), 0.0
+    evaluation = reserved(clock.budget) / max(1, len(names))
+    families = dict(plan.families)
     for number, name in enumerate(names):
         left = clock.budget * (1 - RESERVED) - clock.used()
         probing = PROBING * (len(names) - number - 1)  # the probes that are still to come
         share = max(1.0, (left - probing) / len(names))
         try:
-            stages, each = plan_family(probe, name, share=share, evaluation=evaluation)
+            families[name], costs[name] = plan_family(
+                probe, name, share=share, evaluation=evaluation
+            )
         except TrainingError as error:
             work.run.set_state(name, "skipped", str(error))
             work.listener.note(f"{name} is skipped: {error}")
-            continue
         except Exception as error:  # whatever a family does, the run goes on
             work.fail(name, error)
-            continue
-        families[name] = stages
-        one_of_each += each
-    # All draw equally many; half of what is kept for evaluation goes into it.
-    drawing = evaluation * len(names) / 2
-    most = max(LEAST_N, int(drawing / one_of_each)) if one_of_each else plan.samples
-    plan = replace(
-        plan,
-        families=families,
-        n=min(plan.n, most),
-        samples=min(plan.samples, most),
-        notes=(*plan.notes, *_about_arithmetic(families)),
-    )
+    plan = replace(plan, families=families, notes=(*plan.notes, *_about_arithmetic(families)))
+    plan = measuring(plan, costs, test=len(work.prepared.split.test), budget=clock.budget)
     work.run.update(plan=to_json(plan))
     asked = {name: families[name] for name in names if name in families}
     work.listener.forecast(list(forecasts(asked, len(work.prepared.split.train))))
+
+
+def _of_trained(work: Work, probe: Probe, names: list[str]) -> Iterator[tuple[str, Costs]]:
+    """What measuring each family takes that is trained already; one that breaks is left out."""
+    for name in names:
+        if work.run.state(name) == "done":
+            with suppress(Exception):  # what is wrong with a family is told when it is measured
+                yield name, probe.costs(work.model(name))
 
 
 def _about_arithmetic(families: Mapping[str, tuple[FamilyPlan, ...]]) -> Iterator[str]:

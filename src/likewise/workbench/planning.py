@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -34,7 +34,6 @@ CHECKING = 0.2  # of a family's time at most goes into validation
 LEAST_CHECKED = 40
 LEAST_STEPS = 20
 LEAST_N = 64
-MOST_DRAWS = 32
 FEW, MANY = 4, 32  # samples that the probe draws
 SLOW = 5.0  # seconds for a few, after which many are not tried
 AMORTISED = 8.0  # times that a sample is cheaper in a full batch than among many, at most
@@ -42,6 +41,13 @@ LONG = 60.0  # seconds of training, from which on another arithmetic is tried
 COMPILING = 600.0  # seconds of training, from which on that minute is not lost
 WORTH = 0.85  # of a step's time, at most, for another arithmetic to be taken
 PASSES = 3  # over the training data that a larger preset should still get
+
+
+class Costs(NamedTuple):
+    """Seconds that a family takes: of a sample, and of a likelihood of one draw (0 if none)."""
+
+    sample: float
+    likelihood: float
 
 
 @contextmanager
@@ -153,6 +159,10 @@ class Probe:
         each = max((many - few) / (MANY - FEW), many / MANY / AMORTISED)
         return max(1e-7, each + max(0.0, few - FEW * each) / BATCH)
 
+    def costs(self, model: Model) -> Costs:
+        """What measuring a model takes."""
+        return Costs(self.sampling(model), self.density(model))
+
     def density(self, model: Model) -> float:
         """Seconds a likelihood of one draw; 0 without a density."""
         if model.family.claims.density.get(type(model.family.space)) is None:
@@ -180,8 +190,8 @@ def plan_family(
     evaluation: float,
     size: str | None = None,
     changes: dict[str, str] | None = None,
-) -> tuple[tuple[FamilyPlan, ...], float]:
-    """The plan of one gradient family for `share` seconds, and the seconds of one sample.
+) -> tuple[tuple[FamilyPlan, ...], Costs]:
+    """The plan of one gradient family for `share` seconds, and what measuring it takes.
 
     The largest preset that still gets enough steps is chosen. A chain's stages share alike.
 
@@ -189,7 +199,7 @@ def plan_family(
         probe: to measure with.
         name: of the family or chain.
         share: seconds of training.
-        evaluation: seconds for sampling and likelihoods.
+        evaluation: seconds for sampling.
         size: a preset to keep to, or None.
         changes: `--set` changes.
     """
@@ -205,29 +215,27 @@ def plan_family(
         config = from_json(kind.Config, dict(plan.config))
         with peak_memory() as memory:
             pace, model, arithmetic = probe.fastest(name, kind, space, config, share=share)
-        each = probe.sampling(model)
+        costs = probe.costs(model)
+        each = costs.sample
         checked = min(256, int(share * CHECKING / VALIDATIONS / each))
         checked = checked if checked >= LEAST_CHECKED else 0
         steps = int((share - VALIDATIONS * checked * each) / pace)
         enough = max(ENOUGH_STEPS, PASSES * len(probe.prepared.split.train) // plan.batch)
         if best is not None and steps < enough:
             break
-        judged, draws = _likelihood(probe, model, evaluation / 2)
         plan = replace(
             plan,
             steps=steps,
             checked=checked,
-            judged=judged,
-            draws=draws,
             arithmetic=str(arithmetic),
             expected=round(max(steps, 0) * pace + VALIDATIONS * checked * each, 1),
             memory=memory(),
         )
-        best = (plan, each)
+        best = (plan, costs)
         if steps < 2 * enough:
             break
     assert best is not None
-    _check_affordable(best[0].steps, int(evaluation / best[1]), pace, best[1])
+    _check_affordable(best[0].steps, int(evaluation / best[1].sample), pace, best[1].sample)
     return (best[0],), best[1]
 
 
@@ -243,19 +251,13 @@ def _check_affordable(steps: int, n: int, pace: float, each: float) -> None:
     raise TrainingError(f"the time is too short: it allows {what} here. Give more time.")
 
 
-def _likelihood(probe: Probe, model: Model, seconds: float) -> tuple[int, int]:
-    """How many held-out records a likelihood reads, and with how many draws, in `seconds`."""
-    each, most = probe.density(model), len(probe.prepared.split.test)
-    judged = min(most, max(LEAST_N, int(seconds / each))) if each else most
-    return judged, _draws(seconds, each * judged)
-
-
 def _plan_chain(
     probe: Probe, name: str, share: float, size: str | None
-) -> tuple[tuple[FamilyPlan, ...], float]:
+) -> tuple[tuple[FamilyPlan, ...], Costs]:
     """Half the time for each stage; the second is sized for the codes of the first."""
     first = name.split("+")[0]
-    stages, each = plan_family(probe, first, share=share / 2, evaluation=share, size=size)
+    stages, first_costs = plan_family(probe, first, share=share / 2, evaluation=share, size=size)
+    costs = Costs(first_costs.sample, 0.0)  # a chain has no density
     kind, kind2 = kinds(name)
     space = space_of(probe.prepared, first)
     conditions = probe.prepared.domain.conditions()
@@ -265,11 +267,11 @@ def _plan_chain(
     config2 = preset(kind2, size or "xs", codes, conditions)
     if kind2.claims.learning == "counting":
         plan = stage_plan(config2, size or "xs", steps=None, seconds=share / 2)
-        return (*stages, plan), each
+        return (*stages, plan), costs
     pace = _code_pace(probe, name, kind2, codes, config2)
     steps = max(1, int(share / 2 / pace))
     plan = stage_plan(config2, size or "xs", steps=steps, seconds=share / 2)
-    return (*stages, replace(plan, expected=round(steps * pace, 1))), each
+    return (*stages, replace(plan, expected=round(steps * pace, 1))), costs
 
 
 def _code_pace(
@@ -295,14 +297,6 @@ def _code_pace(
         trainer.start()
         times = list(_timed(trainer.advance, PROBE_SECONDS))
     return statistics.median(times[1:] or times)
-
-
-def _draws(seconds: float, one: float) -> int:
-    """How many draws a likelihood can afford, a power of two up to `MOST_DRAWS`."""
-    draws = 1
-    while draws < MOST_DRAWS and 2 * draws * one <= seconds:
-        draws *= 2
-    return draws
 
 
 def _each(call: Callable[[int], object], most: int = 64) -> float:

@@ -77,7 +77,8 @@ def train_run(
     ) as work:
         if "plan" not in work.run.data:
             listener.phase(family, "measuring this machine")
-            plan = _bare_plan(prepared, families={family: placed.plan(prepared, family)})
+            stages, judged = placed.plan(prepared, family)
+            plan = _bare_plan(prepared, families={family: stages}, judged=judged)
             work.run.update(plan=to_json(plan))
         return work.run.path, _trained_alone(work, family, begun)
 
@@ -201,7 +202,7 @@ def _trained(work: Work) -> list[str]:
     return work.run.families("done")
 
 
-def _bare_plan(prepared: Prepared, families: Mapping[str, Any]) -> Plan:
+def _bare_plan(prepared: Prepared, families: Mapping[str, Any], judged: int | None = None) -> Plan:
     return Plan(
         seconds=None,
         threads=torch.get_num_threads(),
@@ -209,4 +210,5 @@ def _bare_plan(prepared: Prepared, families: Mapping[str, Any]) -> Plan:
         samples=prepared.audited(),
         features=FEATURE_STEPS,
         families=families,
+        judged=judged,
     )

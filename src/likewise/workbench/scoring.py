@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from likewise.core.condition import Batch
+from likewise.core.condition import Batch, Tokens
 from likewise.core.records import Part
 from likewise.core.results import Score
 from likewise.core.rng import fold
@@ -20,6 +20,7 @@ from likewise.train.job import Checked
 from likewise.workbench.data import Prepared, gather
 
 REDRAWN = 256
+PROMPT = "prompt"  # the condition that is what stands before a record
 
 
 def likelihoods(
@@ -50,11 +51,32 @@ def likelihoods(
     scores = {"nll": score_likelihood(values, counts, comparable=counted(space), bound=bound)}
     if sizes is not None:
         scores |= score_sizes(values, sizes, counts, bound=bound)
-    words = [f"{draws} noise draws"] if claim == "bound" else []
+    words = [_records(prepared, model, counts, c, len(x))]
+    words += [f"{draws} noise draws"] if claim == "bound" else []
     words += ["the label's own share is counted in"] if joint else []
     return {
         name: replace(score, how="; ".join([score.how, *words])) for name, score in scores.items()
     }
+
+
+def _records(prepared: Prepared, model: Model, counts: int | Tensor, c: Batch, count: int) -> str:
+    """Which records a likelihood read, and for sequences the context rule, in words.
+
+    Example: "500 of 892 test records of up to 128 tokens, each after up to 128 before it".
+    """
+    said = f"{count:,} of {len(prepared.split.test):,} test records"
+    if isinstance(counts, int):
+        return said
+    said += f" of up to {int(counts.max())} tokens"
+    kinds = [one for one in model.family.conditions if isinstance(one, Tokens) and one.name in c]
+    for kind in kinds:
+        values, _ = c[kind.name]
+        most = values.shape[1] if kind.pad is None else int((values != kind.pad).sum(dim=1).max())
+        if kind.name != PROMPT:
+            said += f", each given a {kind.name} of up to {most}"
+        elif most > 1:  # one is but the mark that opens a document
+            said += f", each after up to {most} before it"
+    return said if kinds else f"{said}, each by itself"
 
 
 def tokens_cost(

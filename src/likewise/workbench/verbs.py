@@ -157,7 +157,7 @@ def fit(
         start=begun,
     )
     prepared = wishes.prepare(load(data, **options))
-    stages = wishes.plan(prepared, family)
+    stages, _ = wishes.plan(prepared, family)
     heard = listener or Listener()
     model, outcomes = fit_stages(
         prepared,

@@ -13,6 +13,7 @@ from likewise.train.plan import seconds as seconds_of
 from likewise.workbench.continuing import Start
 from likewise.workbench.data import Prepared
 from likewise.workbench.fitting import build, kinds, preset, space_of, stage_plan, steered
+from likewise.workbench.measuring import draws_within, judged_by
 from likewise.workbench.planning import Probe, plan_family
 
 USUAL_TIME = "60s"
@@ -85,17 +86,17 @@ class Wishes:
                 wrong.append(error)
         raise wrong[0]
 
-    def plan(self, prepared: Prepared, family: str) -> tuple[FamilyPlan, ...]:
-        """The plan of one family, by time or by steps."""
+    def plan(self, prepared: Prepared, family: str) -> tuple[tuple[FamilyPlan, ...], int | None]:
+        """The plan of one family, by time or by steps, and how many records are to judge it."""
         self.check(prepared, family)
         counted = all(kind.claims.learning == "counting" for kind in kinds(family))
         if self.start is not None and self.steps is None:
-            return (self._continued(prepared, family),)
+            return (self._continued(prepared, family),), None
         if self.steps is not None or counted:
-            return tuple(self._by_steps(prepared, family))
+            return tuple(self._by_steps(prepared, family)), None
         share = seconds_of(self.time if self.time is not None else USUAL_TIME)
         probe = Probe(prepared, seed=self.seed, device=self.device)
-        stages, _ = plan_family(
+        stages, costs = plan_family(
             probe,
             family,
             share=share,
@@ -103,7 +104,10 @@ class Wishes:
             size=self.preset,
             changes=dict(self.settings),
         )
-        return stages
+        test, judging = len(prepared.split.test), share / 2
+        judged = judged_by([costs.likelihood], judging, test)
+        draws = draws_within(judging, costs.likelihood * judged)
+        return (replace(stages[0], draws=draws), *stages[1:]), judged
 
     def _by_steps(self, prepared: Prepared, family: str) -> list[FamilyPlan]:
         size, conditions = self.preset or USUAL_SIZE, prepared.domain.conditions()
