@@ -44,6 +44,12 @@ def test_help_shows_every_verb(tmp_path):
         assert f" {verb} " in done.stdout
 
 
+def test_help_says_which_families_are_audited(tmp_path):
+    said = " ".join(likewise("audit", "--help", cwd=tmp_path).stdout.split())
+    assert "Which family of the run; all if not given." in said
+    assert "its best if not given" not in said
+
+
 def test_version(tmp_path):
     assert likewise("--version", cwd=tmp_path).stdout.startswith("likewise 0.")
 

@@ -234,7 +234,9 @@ def evaluate(
 @app.command()
 def audit(
     run: RunFolder,
-    family: Family = None,
+    family: Annotated[
+        str | None, typer.Option(help="Which family of the run; all if not given.")
+    ] = None,
     words: Annotated[
         Path | None,
         typer.Option(help="Of texts: JSON with words of groups whose balance is looked at."),
@@ -252,7 +254,8 @@ def audit(
     `likewise audit runs/plays-… --words words.json`, such as
     `{"women": ["she", "her"], "men": ["he", "him"]}`
 
-    A run keeps its words and its canaries in mind: give none to audit it with them again.
+    A run keeps its words and its canaries in mind: give none to audit it with them again. Its
+    leaderboard, report and card are written anew.
     """
     from likewise.cli.jobs import audit_job
     from likewise.workbench.canaries import keep

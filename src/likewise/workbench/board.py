@@ -1,6 +1,6 @@
 """The leaderboard: models side by side under one declared budget."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,28 +105,44 @@ def make_board(
                 )
     rows = [Row(name=name, role=cards[name]["role"], scores=scores[name]) for name in cards]
     order = rank(rows, chosen)
-    able = [
-        name
-        for name in order
-        if name in models
-        and verdicts[name] != "hold"
-        and chosen in scores[name]
-        and scores[name][chosen].value is not None
-    ]
     states = run["states"]
+    ranked = [_row(name, cards[name], scores[name], states, verdicts[name]) for name in order]
     return {
         "data": run["data"],
         "budget": run["budget"],
-        "best": able[0] if able else None,
+        "best": _best(ranked, chosen),
         "headline": chosen,
-        "rows": [_row(name, cards[name], scores[name], states, verdicts[name]) for name in order]
-        + [_floor(floor)],
+        "rows": [*ranked, _floor(floor)],
         "skipped": [
             {"name": name, "why": facts.get("why", "")}
             for name, facts in states.items()
             if facts["state"] in ("failed", "skipped")
         ],
     }
+
+
+def judged_again(data: Mapping[str, Any], verdicts: Mapping[str, str]) -> dict[str, Any]:
+    """What leaderboard.json holds once some families have been audited again.
+
+    Raises:
+        StoreError: it is damaged.
+    """
+    try:
+        rows = [
+            {**row, "verdict": verdicts.get(row["name"], row["verdict"])} for row in data["rows"]
+        ]
+        return {**data, "rows": rows, "best": _best(rows, data["headline"])}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"the leaderboard is damaged ({error}); score again.") from error
+
+
+def _best(rows: Iterable[Mapping[str, Any]], headline: str) -> str | None:
+    """The first model of ranked rows that has the headline and is not held."""
+    for row in rows:
+        score = row["scores"].get(headline, {})
+        if row["role"] == "model" and row["verdict"] != "hold" and score.get("value") is not None:
+            return str(row["name"])
+    return None
 
 
 def _scores(card: Mapping[str, Any]) -> dict[str, Score]:

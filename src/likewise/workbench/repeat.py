@@ -12,11 +12,11 @@ import torch
 from likewise.core.contract import Domain
 from likewise.core.errors import StoreError, TrainingError, UsageError
 from likewise.evaluation.scorecard import score_samples
-from likewise.store.files import locked
+from likewise.store.files import locked, read_json
 from likewise.store.model import open_model
 from likewise.store.run import Run
 from likewise.train.plan import Plan, to_json
-from likewise.workbench.board import Leaderboard
+from likewise.workbench.board import Leaderboard, judged_again
 from likewise.workbench.continuing import Start
 from likewise.workbench.data import Prepared, gather, load
 from likewise.workbench.fitting import kinds
@@ -113,13 +113,18 @@ def evaluate_run(
     with reopened(path, data, listener=listener, options=options) as work:
         if inception is not None:
             work.run.update(inception=inception_file(inception, work.prepared))
-        return work.board(_trained(work), work.features())
+        board = work.board(_trained(work), work.features())
+        _report_again(work)
+        return board
 
 
 def audit_run(
     path: Path, family: str | None, *, listener: Listener, data: Any = None
 ) -> dict[str, dict[str, Any]]:
-    """Audit one family of a run, or all; {family: audit with its role}."""
+    """Audit one family of a run, or all; {family: audit with its role}.
+
+    The leaderboard and the report of a run that has them follow what was found.
+    """
     with reopened(path, data, listener=listener, options={}) as work:
         names = _trained(work)
         if family is not None and family not in names:
@@ -127,10 +132,27 @@ def audit_run(
                 f"{path} has no trained family {family!r}; it has {', '.join(names) or 'none'}."
             )
         features = work.features()
-        return {
+        found = {
             name: {**work.audit(name, features), "role": kinds(name)[-1].claims.role}
             for name in ([family] if family is not None else names)
         }
+        _rank_again(work, {name: str(audit["verdict"]) for name, audit in found.items()})
+        _report_again(work)
+        return found
+
+
+def _rank_again(work: Work, verdicts: Mapping[str, str]) -> None:
+    """New verdicts into the leaderboard of a run, if it has one: a held model is not best."""
+    path = work.run.path / "leaderboard.json"
+    if path.exists():
+        data = read_json(path)
+        work.run.keep(path, ["board", data, verdicts], judged_again(data, verdicts))
+
+
+def _report_again(work: Work) -> None:
+    """The report and the card of a run once more, if it has them, and the private page too."""
+    if (work.run.path / "report.html").exists():
+        work.report(with_train=(work.run.path / "private" / "report.html").exists())
 
 
 def evaluate_files(
