@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -44,6 +45,22 @@ def test_a_clear_winner():
     assert (
         found["sentence"] == "flow is best by Fréchet distance (pca), 4.00, and may be released."
     )
+
+
+def test_what_the_audit_did_is_not_confused_with_what_it_was_not_asked():
+    notes = [told([row("flow", 4.0, said=said)], "flow")["notes"][0] for said in ("unknown", "")]
+    assert notes == ["The audit could not show enough.", "It has not been audited."]
+
+
+def test_commands_name_the_folder_as_it_was_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = collect(open_folder(runs.whole(Path("some") / "my run")))
+    commands = [step["command"] for step in found["repeat"]]
+    assert commands[0].startswith("likewise run ")
+    assert commands[1] == f"{commands[0]} --plan 'some/my run'"
+    assert commands[-1] == "likewise report 'some/my run'"
+    card = as_markdown(found)
+    assert "likewise audit 'some/my run'" in card
 
 
 def test_ties_and_families_passed_over_are_named():

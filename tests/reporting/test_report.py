@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from likewise.core.errors import StoreError
-from likewise.reporting import report
+from likewise.reporting import page, report
 from likewise.reporting.card import as_markdown
 from likewise.reporting.folder import open_folder
 from likewise.reporting.page import as_html
@@ -346,3 +346,33 @@ def test_distances_of_pairs_stay_on_the_private_page(tmp_path):
         text = (run / name).read_text(encoding="utf-8")
         assert "Distances of each sample" not in text
         assert "7.25" not in text
+
+
+def test_the_page_says_what_was_shared_and_what_labels_there_were(tmp_path):
+    run = runs.whole(tmp_path / "run")
+    text = said(read(report(run)))
+    assert "and one budget of 3 min for all of them together, and are scored" in text
+    assert "not chosen, with labels in the shares of the training data." in text
+    assert f"likewise report {run} --with-train" in text
+    known = json.loads((run / "run.json").read_text())
+    known["data"]["conditions"] = {}
+    known["data"] |= {"documents": 150, "amount": "150 documents in 1,020 passages"}
+    runs.write(run / "run.json", known)
+    text = said(read(report(run)))
+    assert "of each family, not chosen. Real records" in text
+    assert text.count("150 documents in 1,020 passages") == 2
+    assert "| Records | 150 documents in 1,020 passages |" in (run / "README.md").read_text()
+
+
+def test_counted_families_are_told_in_passes_where_they_trained(tmp_path):
+    run = runs.whole(tmp_path / "run")
+    stages = [{"family": "independent", "config": {"bins": 64}}]
+    runs.write(run / "independent" / "config.json", {"stages": stages})
+    text = said(read(report(run)))
+    assert "independent trained, 900 passes, 20.1 s" in text
+    assert "flow trained, 900 steps, 20.1 s" in text
+
+
+def test_the_button_offers_the_other_theme():
+    script = (Path(page.__file__).parent / "templates" / "script.js").read_text()
+    assert 'isDark() ? "Light" : "Dark"' in script

@@ -210,3 +210,14 @@ def test_a_refused_line_does_not_end_a_chat(monkeypatch, capsys, tmp_path):
     assert "error" in said
     assert "'Ж'" in said
     assert said.count("you") >= 3
+
+
+def test_pieces_are_told_from_what_they_are_pieces_of(talker):
+    facts = Prepared.of(
+        load([" ".join(story(40, seed)) for seed in range(30)], context=64)
+    ).facts()
+    assert facts["documents"] == 30
+    assert facts["amount"] == f"30 documents in {facts['records']:,} passages"
+    talks = Prepared.of(load(talker.parent / "talks.jsonl")).facts()
+    assert "amount" not in talks  # a dialogue of one answer is one record
+    assert "amount" not in Prepared.of(load(story(60))).facts()

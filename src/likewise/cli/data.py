@@ -48,7 +48,8 @@ def data_job(data: str, *, options: Mapping[str, str], out: Path | None, as_json
 def show_facts(facts: Mapping[str, Any], console: Console) -> None:
     """Print what is in some data, within the width of the console."""
     name = escape(facts["origin"] or "data")
-    console.print(f"[bold]{name}[/]  {facts['records']:,} {escape(facts['domain'])}")
+    amount = facts.get("amount") or f"{facts['records']:,} {facts['domain']}"
+    console.print(f"[bold]{name}[/]  {escape(amount)}")
     table = Table.grid(padding=(0, 2))
     table.width = min(console.width, WIDEST)
     table.add_column(no_wrap=True, style="dim", max_width=16)

@@ -11,11 +11,16 @@ from likewise.core.errors import UsageError, must
 from likewise.store.files import read_json
 from likewise.workbench import verbs
 from likewise.workbench.board import Leaderboard
+from likewise.workbench.fitting import kinds
 from likewise.workbench.repeat import audit_run, evaluate_files, evaluate_run, train_run
 from likewise.workbench.wishes import Wishes
 
 HELD = 3
-RESULT = {"release": "may be released", "hold": "is held", "unknown": "cannot be told yet"}
+RESULT = {
+    "release": "may be released",
+    "hold": "is held",
+    "unknown": "is neither released nor held: its verdict is unknown",
+}
 
 
 def run_job(
@@ -55,8 +60,15 @@ def train_job(
         return
     results().print(
         f"[bold]{escape(family)}[/] trained in {number(facts['seconds'])} s, "
-        f"{facts['steps']} steps. Next: [bold]{escape(_next(path, family))}[/]"
+        f"{_effort(family, facts['steps'])}. Next: [bold]{escape(_next(path, family))}[/]"
     )
+
+
+def _effort(family: str, steps: int) -> str:
+    """How long a family learned: steps, or passes over the data where it counts."""
+    if all(kind.claims.learning == "counting" for kind in kinds(family)):
+        return f"{steps} {'pass' if steps == 1 else 'passes'} over the data"
+    return f"{steps} {'step' if steps == 1 else 'steps'}"
 
 
 def _next(path: Path, family: str) -> str:

@@ -45,6 +45,11 @@ def against(taken: float | None, expected: float | None) -> float | None:
     return number(round(taken / expected - 1.0, 4))
 
 
+def counted(config: Plain) -> bool:
+    """Whether a stage learns by counting: its settings name no batch."""
+    return bool(config) and "batch" not in config
+
+
 def _family(name: str, stages: list[Plain], state: Plain, train: int | None) -> Plain:
     steps = whole(state.get("steps"))
     found = [_stage(stage, steps if len(stages) == 1 else None, train) for stage in stages]
@@ -65,17 +70,17 @@ def _family(name: str, stages: list[Plain], state: Plain, train: int | None) -> 
 
 def _stage(stage: Plain, done: int | None, train: int | None) -> Plain:
     config, shorten = mapping(stage.get("config")), stage.get("shorten")
-    counted = bool(config) and "batch" not in config
+    passes_only = counted(config)
     planned, batch = whole(stage.get("steps")), whole(stage.get("batch"))
     if done is None and isinstance(shorten, list) and len(shorten) == 2:
         done = whole(shorten[1])
     return {
         "preset": text(stage.get("preset")),
-        "counted": counted,
+        "counted": passes_only,
         "planned": planned,
         "done": done,
-        "batch": None if counted else batch,
-        "passes": done if counted else _passes(done or planned, batch, train),
+        "batch": None if passes_only else batch,
+        "passes": done if passes_only else _passes(done or planned, batch, train),
         "arithmetic": text(stage.get("arithmetic", stage.get("dtype"))),
         "expected": number(stage.get("expected")),
         "memory": whole(stage.get("memory")),

@@ -38,7 +38,7 @@ def _winner(board: Plain, best: Plain, measured: list[Plain]) -> Plain:
     ahead = measured[: measured.index(best)]
     also = f"; {_named(tied)} {_verb(tied, 'ties', 'tie')} with it" if tied else ""
     won = _said(measure, lead)
-    notes = [EVIDENCE[state], f"{_facts(measure, lead)}."]
+    notes = [EVIDENCE[best["verdict"]], f"{_facts(measure, lead)}."]
     if tied:
         notes.append("A tie is two intervals that overlap.")
     if ahead:

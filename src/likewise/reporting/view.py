@@ -22,9 +22,9 @@ from likewise.reporting.folder import (
     whole,
 )
 from likewise.reporting.nets import nets
-from likewise.reporting.planned import against, plan
+from likewise.reporting.planned import against, counted, plan
 from likewise.reporting.sentence import verdict
-from likewise.reporting.words import LIMITS, STATES
+from likewise.reporting.words import LIMITS, STATES, count
 
 MOST_SKIPPED = 50
 _OUTCOMES = {"pass", "fail", "unknown"}
@@ -45,6 +45,7 @@ def collect(folder: Folder) -> Plain:
     return {
         "schema": SCHEMA,
         "name": text(run.get("name")) or folder.path.resolve().name,
+        "place": shlex.quote(text(folder.path)),
         "version": text(run.get("version")),
         "created": text(run.get("created")),
         "command": text(run.get("command")),
@@ -62,7 +63,7 @@ def collect(folder: Folder) -> Plain:
         "machine": {key: text(item) for key, item in mapping(run.get("machine")).items()},
         "seconds": seconds,
         "left_out": _left_out(skipped, families),
-        "repeat": _repeat(run, data),
+        "repeat": _repeat(run, shlex.quote(text(folder.path))),
         "limits": list(LIMITS),
         "troubles": folder.troubles,
     }
@@ -96,6 +97,7 @@ def _family(
         "why": text(state.get("why")) or skipped.get(name, ""),
         "seconds": number(state.get("seconds")),
         "steps": whole(state.get("steps")),
+        "counted": _counted(config),
         "picture": folder.picture(f"{name}/samples/grid.png"),
         "quotes": folder.quotes(f"{name}/samples/grid.json"),
         "verdict": worst(row["verdict"] if row else "", text(audit.get("verdict"))),
@@ -114,6 +116,12 @@ def _settings(config: Plain) -> Plain:
         for stage in stages
         for name, value in flat(stage.get("config")).items()
     }
+
+
+def _counted(config: Plain) -> bool:
+    """Whether a family learned by counting alone, so that its steps are passes over the data."""
+    stages = [mapping(stage.get("config")) for stage in rows(config.get("stages"))]
+    return bool(stages) and all(map(counted, stages))
 
 
 def _steered(config: Plain) -> list[str]:
@@ -159,6 +167,8 @@ def _data(data: Plain, families: list[Plain]) -> Plain:
         "origin": text(data.get("origin")),
         "domain": text(data.get("domain")),
         "records": whole(data.get("records")),
+        "documents": whole(data.get("documents")),
+        "amount": text(data.get("amount")) or count(whole(data.get("records"))),
         "fingerprint": text(data.get("fingerprint")),
         "space": text(data.get("space")),
         "duplicates": whole(data.get("duplicates")),
@@ -189,22 +199,21 @@ def _left_out(skipped: Mapping[str, str], families: list[Plain]) -> list[Plain]:
     return [{"name": name, **said} for name, said in found.items()]
 
 
-def _repeat(run: Plain, data: Plain) -> list[Plain]:
-    """Commands that make the run, or a part of it, again."""
-    name, origin = text(run.get("name")), text(data.get("origin"))
+def _repeat(run: Plain, place: str) -> list[Plain]:
+    """Commands that make the run, or a part of it, again; its folder is named as it was given."""
     command, seed = text(run.get("command")), whole(run.get("seed"))
     found = []
     if command:
         seeded = command if seed is None or "--seed" in command else f"{command} --seed {seed}"
         found.append({"does": "Make the run again, from the data on", "command": seeded})
-    if origin and name:
-        replay = f"likewise run {shlex.quote(origin)} --plan {shlex.quote(name)}"
-        found.append({"does": "Replay the same plan, step for step", "command": replay})
+        if command.startswith("likewise run "):
+            replay = f"{seeded} --plan {place}"
+            found.append({"does": "Replay the same plan, step for step", "command": replay})
     for does, verb in (
         ("Make more records with the best family", "sample {} -n 100"),
         ("Audit again", "audit {}"),
         ("Write this report again", "report {}"),
     ):
-        if name:
-            found.append({"does": does, "command": f"likewise {verb.format(shlex.quote(name))}"})
+        if run:
+            found.append({"does": does, "command": f"likewise {verb.format(place)}"})
     return found

@@ -32,7 +32,8 @@ RELEASE = {
 EVIDENCE = {
     "release": "The audit found evidence of resistance to the attacks run.",
     "hold": "At least one audit rule failed.",
-    "unknown": "The audit could not show enough, or was not run.",
+    "unknown": "The audit could not show enough.",
+    "": "It has not been audited.",
 }
 
 

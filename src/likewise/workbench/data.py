@@ -25,6 +25,7 @@ MOST_SAMPLES = 5000
 MOST_HELD_OUT = 20_000
 AUDITED = 1000
 MOST_VALUES = 1000  # different ones that are counted one by one
+TEXTS = ("document", "passage")
 LOST = 0.01  # of the characters, which a codec may leave out
 FEW_VALUES = 20  # are always counted: more than a quarter of the records are texts, not groups
 
@@ -247,6 +248,7 @@ class Prepared:
             "origin": self.records.origin,
             "domain": self.records.domain,
             "records": len(self.records),
+            **self._documents(),
             "fingerprint": self.records.fingerprint(),
             "counts": {name: len(self.split.part(name)) for name in PARTS},
             "space": describe(self.space),
@@ -258,6 +260,15 @@ class Prepared:
             "skipped": [vars(item) for item in self.records.skipped],
             "notes": [*self.records.notes, *self._moved()],
         }
+
+    def _documents(self) -> dict[str, Any]:
+        """How many texts or dialogues the records are pieces of, where they are; as words too."""
+        count, pieces = self.records.facts.get("documents"), len(self.records)
+        if not count or count == pieces:
+            return {}
+        whole, part = ("dialogue", "answer") if self.records.facts["roles"] else TEXTS
+        amount = f"{_counted(count, whole)} in {_counted(pieces, part)}"
+        return {"documents": count, "amount": amount}
 
     def _near(self) -> dict[str, Any]:
         """How many near-duplicates there are, where the domain looked for them."""
@@ -311,6 +322,10 @@ def _chunks(source: Source, n: int | None = None) -> Iterator[tuple[Tensor, Batc
     for first in range(0, n, CHUNK):
         places = torch.arange(first, min(first + CHUNK, n))
         yield source.batch(places * len(source) // n, Draws(0, first))
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def describe(space: Space) -> str:

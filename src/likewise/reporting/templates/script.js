@@ -3,7 +3,7 @@
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const toggle = document.getElementById("theme");
   const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : dark.matches);
-  const say = () => toggle.setAttribute("aria-pressed", String(isDark()));
+  const say = () => { toggle.textContent = isDark() ? "Light" : "Dark"; };
   toggle.hidden = false;
   toggle.addEventListener("click", () => { root.dataset.theme = isDark() ? "light" : "dark"; say(); });
   dark.addEventListener("change", say);
