@@ -2,12 +2,14 @@
 
 import random
 import re
+from dataclasses import replace
 
 import pytest
 
 import likewise as lw
+from likewise.store.files import read_json
 from likewise.train.plan import FamilyPlan, Plan, from_json, to_json
-from likewise.workbench.measuring import COUNTED_DRAWS, MOST_DRAWS, measuring
+from likewise.workbench.measuring import COUNTED_DRAWS, MOST_DRAWS, comparing, measuring
 from likewise.workbench.planning import LEAST_N, Costs, Probe
 
 WORDS = ["river", "stone", "cloud", "amber", "violet", "thunder", "meadow", "copper", "orchard"]
@@ -26,25 +28,54 @@ def plan_of(*names, **changes):
 
 def test_all_families_together_decide_how_many_records_are_read():
     costs = {"gmm": Costs(1e-3, 1e-3), "copier": Costs(1e-3, 5e-3), "vae": Costs(1e-3, 6e-3)}
-    plan = measuring(plan_of(*costs), costs, test=5000, budget=100.0)
+    plan = measuring(plan_of(*costs), costs, test=5000, seconds=30.0)
     assert plan.judged == 1000  # 12 seconds by 12 ms
-    assert measuring(plan_of(*costs), costs, test=700, budget=100.0).judged == 700
-    assert measuring(plan_of(*costs), costs, test=5000, budget=1.0).judged == LEAST_N
+    assert measuring(plan_of(*costs), costs, test=700, seconds=30.0).judged == 700
+    assert measuring(plan_of(*costs), costs, test=5000, seconds=0.3).judged == LEAST_N
 
 
 def test_draws_of_noise_fill_the_time_that_is_left():
     costs = dict.fromkeys(("gmm", "copier", "vae", "flow"), Costs(1e-3, 1e-5))
     costs["flow"] = Costs(1e-3, 1e-2)
-    plan = measuring(plan_of(*costs), costs, test=100, budget=100.0)
+    plan = measuring(plan_of(*costs), costs, test=100, seconds=30.0)
     draws = {name: stages[0].draws for name, stages in plan.families.items()}
     assert draws == {"gmm": COUNTED_DRAWS, "copier": 1, "vae": MOST_DRAWS, "flow": 2}
 
 
 def test_all_draw_as_many_samples_as_half_of_the_time_allows():
-    plan = measuring(plan_of("gmm"), {"gmm": Costs(0.06, 0.0)}, test=300, budget=100.0)
+    plan = measuring(plan_of("gmm"), {"gmm": Costs(0.06, 0.0)}, test=300, seconds=30.0)
     assert (plan.n, plan.samples, plan.judged) == (200, 200, 300)
-    plan = measuring(plan_of("gmm"), {}, test=300, budget=100.0)
+    plan = measuring(plan_of("gmm"), {}, test=300, seconds=30.0)
     assert (plan.n, plan.samples) == (900, 1000)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "row", "compared"),
+    [
+        (300.0, 1.0, 1000),
+        (30.0, 1.0, 1000),
+        (30.0, 4.0, 162),
+        (18.0, 5.0, 100),
+        (2.0, 1.0, 100),
+    ],
+)
+def test_fewer_texts_are_compared_where_the_time_is_short(seconds, row, compared):
+    costs = {"copier": Costs(1e-3, 1e-3), "ngram": Costs(1e-3, 1e-3, 0.02)}
+    plan = plan_of(*costs, judged=500)
+    # 2 seconds for 1000 samples, 3 for likelihoods; 80 ms for each text that is asked about
+    assert comparing(plan, costs, row=row, seconds=seconds) == compared
+    few = replace(plan, samples=64)
+    assert comparing(few, costs, row=row, seconds=seconds) == 64
+    del costs["ngram"]  # nobody writes on: nothing is asked, and time says nothing
+    assert comparing(plan, costs, row=row, seconds=seconds) == 1000
+
+
+def test_a_run_compares_as_many_texts_as_its_plan_says(tmp_path, monkeypatch):
+    monkeypatch.setattr(Probe, "asking", lambda self, model: 1.0)
+    board = lw.run(story(1000), time="6s", families="ngram", out=tmp_path / "run")
+    compared = read_json(board.path / "run.json")["plan"]["compared"]
+    assert 64 <= compared <= 100
+    assert {row["scores"]["distinct_1"]["n"] for row in board.rows} == {compared}
 
 
 def test_a_plan_of_the_first_version_reads_what_all_its_families_read():

@@ -16,6 +16,7 @@ from likewise.core.errors import StoreError, UsageError, must
 RESERVED = 0.3
 SHORTEST = 5.0
 ENOUGH_STEPS = 2000
+COMPARED = 1000  # texts of each part: enough for two digits
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -60,6 +61,7 @@ class Plan:
         n: how many samples every row of the leaderboard is measured on.
         samples: how many are drawn; the audit reads them all.
         judged: how many held-out records the likelihood of every row reads; None for all.
+        compared: how many texts of each part are compared with those of every row, at most.
         features: steps of each feature net that is trained.
         families: {family: a FamilyPlan for each stage}.
         notes: what the probe found worth saying.
@@ -73,6 +75,7 @@ class Plan:
     features: int
     families: Mapping[str, tuple[FamilyPlan, ...]]
     judged: int | None = None
+    compared: int = COMPARED
     notes: tuple[str, ...] = ()
     reserved: float = RESERVED
 

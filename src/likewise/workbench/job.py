@@ -281,13 +281,19 @@ class Work:
     def _texts(self) -> RunTexts | None:
         """The real texts, where records are texts."""
         words = self.run.data.get("words")
-        return RunTexts.of(self.prepared, self.seed, words=words, exposed=asking(self.run))
+        return RunTexts.of(
+            self.prepared,
+            self.seed,
+            words=words,
+            compared=self.plan.compared,
+            exposed=asking(self.run),
+        )
 
     def audit(self, name: str, features: FeatureSet) -> dict[str, Any]:
         """The findings and the verdict of one family."""
         path = self.run.folder(name) / "audit.json"
         draws, judged = self._judged(name)
-        size = [self.plan.samples, draws, judged]
+        size = [self.plan.samples, draws, judged, self.plan.compared]
         inputs = ["audit", self._model(name), self._data(), features.hashes, size]
         inputs += [self.run.data[key] for key in ("words", "canaries") if key in self.run.data]
         known = self.run.fresh(path, inputs)
@@ -320,9 +326,8 @@ class Work:
 
     def _judged(self, name: str) -> tuple[int, int | None]:
         """How many noise draws a family's likelihood takes, and records that all families read."""
-        plan = self.plan
-        stages = plan.families.get(name)
-        return stages[0].draws if stages else 1, plan.judged
+        stages = self.plan.families.get(name)
+        return stages[0].draws if stages else 1, self.plan.judged
 
     def _show_closest(self, name: str, material: Material) -> None:
         """Private evidence: the samples that most look like copies, each with its neighbour."""

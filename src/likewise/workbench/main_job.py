@@ -19,9 +19,10 @@ from likewise.workbench.data import Prepared
 from likewise.workbench.fitting import kinds, preset, space_of, stage_plan
 from likewise.workbench.forecast import forecasts
 from likewise.workbench.job import Work
-from likewise.workbench.measuring import measuring, reserved
+from likewise.workbench.measuring import EVALUATION, comparing, measuring, seconds_of_a_row
 from likewise.workbench.planning import WORTH, Costs, Probe, plan_family, threads
 from likewise.workbench.runs import machine
+from likewise.workbench.texts import RunTexts
 
 FEATURE_STEPS = 300
 PROBING = 3.0  # seconds that the probe of a family takes, about
@@ -221,27 +222,39 @@ def _plan_rest(work: Work, counted: list[str], names: list[str], clock: Clock) -
     work.listener.phase("", "measuring this machine")
     probe = Probe(work.prepared, seed=work.seed, device=work.device)
     costs = dict(_of_trained(work, probe, counted))
-    plan = work.plan
-    evaluation = reserved(clock.budget) / max(1, len(names))
-    families = dict(plan.families)
+    plan, planned = work.plan, {}
+    for name, stages, cost in _planned(work, probe, names, clock):
+        planned[name], costs[name] = stages, cost
+    families = {**plan.families, **planned}
+    plan = replace(plan, families=families, notes=(*plan.notes, *_about_arithmetic(families)))
+    # Where nothing is left to be trained, what training did not take is there for measuring.
+    kept = clock.budget * RESERVED
+    seconds = kept if planned else max(kept, clock.budget - clock.used())
+    plan = measuring(plan, costs, test=len(work.prepared.split.test), seconds=seconds)
+    texts = RunTexts.of(work.prepared, work.seed)
+    if texts is not None:
+        row = seconds_of_a_row(texts)
+        plan = replace(plan, compared=comparing(plan, costs, row=row, seconds=seconds))
+    work.run.update(plan=to_json(plan))
+    work.listener.forecast(list(forecasts(planned, len(work.prepared.split.train))))
+
+
+def _planned(
+    work: Work, probe: Probe, names: list[str], clock: Clock
+) -> Iterator[tuple[str, tuple[FamilyPlan, ...], Costs]]:
+    """The plan of each gradient family, and what measuring it takes; some cannot be planned."""
+    evaluation = clock.budget * RESERVED * EVALUATION / max(1, len(names))
     for number, name in enumerate(names):
         left = clock.budget * (1 - RESERVED) - clock.used()
         probing = PROBING * (len(names) - number - 1)  # the probes that are still to come
         share = max(1.0, (left - probing) / len(names))
         try:
-            families[name], costs[name] = plan_family(
-                probe, name, share=share, evaluation=evaluation
-            )
+            yield name, *plan_family(probe, name, share=share, evaluation=evaluation)
         except TrainingError as error:
             work.run.set_state(name, "skipped", str(error))
             work.listener.note(f"{name} is skipped: {error}")
         except Exception as error:  # whatever a family does, the run goes on
             work.fail(name, error)
-    plan = replace(plan, families=families, notes=(*plan.notes, *_about_arithmetic(families)))
-    plan = measuring(plan, costs, test=len(work.prepared.split.test), budget=clock.budget)
-    work.run.update(plan=to_json(plan))
-    asked = {name: families[name] for name in names if name in families}
-    work.listener.forecast(list(forecasts(asked, len(work.prepared.split.train))))
 
 
 def _of_trained(work: Work, probe: Probe, names: list[str]) -> Iterator[tuple[str, Costs]]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from likewise.auditing.extraction import PREFIX, SUFFIX
 from likewise.core.condition import take
 from likewise.core.config import from_json
 from likewise.core.contract import SIZES, Family
@@ -26,6 +27,7 @@ from likewise.train.plan import ENOUGH_STEPS, FamilyPlan
 from likewise.workbench.data import Prepared
 from likewise.workbench.fitting import build, kinds, preset, space_of, stage_plan, steered
 from likewise.workbench.forecast import peak_memory
+from likewise.workbench.texts import RunTexts, continuing
 
 LOG = logging.getLogger(__name__)
 PROBE_SECONDS = 1.0
@@ -35,6 +37,7 @@ LEAST_CHECKED = 40
 LEAST_STEPS = 20
 LEAST_N = 64
 FEW, MANY = 4, 32  # samples that the probe draws
+ASKED = 32  # texts that the probe lets a model write on
 SLOW = 5.0  # seconds for a few, after which many are not tried
 AMORTISED = 8.0  # times that a sample is cheaper in a full batch than among many, at most
 LONG = 60.0  # seconds of training, from which on another arithmetic is tried
@@ -44,10 +47,17 @@ PASSES = 3  # over the training data that a larger preset should still get
 
 
 class Costs(NamedTuple):
-    """Seconds that a family takes: of a sample, and of a likelihood of one draw (0 if none)."""
+    """Seconds that a family takes for one of each; 0 for what it does not do.
+
+    Attributes:
+        sample: in a full batch.
+        likelihood: of one draw of noise.
+        asked: to write on, after the beginning of a text, as the audit asks it to.
+    """
 
     sample: float
     likelihood: float
+    asked: float = 0.0
 
 
 @contextmanager
@@ -161,6 +171,10 @@ class Probe:
 
     def costs(self, model: Model) -> Costs:
         """What measuring a model takes."""
+        return self.first_costs(model)._replace(asked=self.asking(model))
+
+    def first_costs(self, model: Model) -> Costs:
+        """What must be known of every preset that comes into question."""
         return Costs(self.sampling(model), self.density(model))
 
     def density(self, model: Model) -> float:
@@ -170,6 +184,15 @@ class Probe:
         x, c = self.prepared.tensors("valid", 64, model.family.space)
         with torch.no_grad():
             return _each(lambda n: model.log_mass(x[:n], take(c, slice(n))), len(x))
+
+    def asking(self, model: Model) -> float:
+        """Seconds for each text that a model is asked to write on; 0 if it writes none."""
+        texts = RunTexts.of(self.prepared, self.seed, compared=ASKED)
+        go_on = continuing(model) if texts is not None else None
+        if texts is None or go_on is None:
+            return 0.0
+        begun = [text[:PREFIX] for text in texts.some("valid") if text]
+        return _seconds(partial(go_on, begun, SUFFIX)) / len(begun)
 
 
 def _changes(share: float, device: str) -> Iterator[dict[str, Any]]:
@@ -215,7 +238,7 @@ def plan_family(
         config = from_json(kind.Config, dict(plan.config))
         with peak_memory() as memory:
             pace, model, arithmetic = probe.fastest(name, kind, space, config, share=share)
-        costs = probe.costs(model)
+        costs = probe.first_costs(model)
         each = costs.sample
         checked = min(256, int(share * CHECKING / VALIDATIONS / each))
         checked = checked if checked >= LEAST_CHECKED else 0
@@ -231,12 +254,13 @@ def plan_family(
             expected=round(max(steps, 0) * pace + VALIDATIONS * checked * each, 1),
             memory=memory(),
         )
-        best = (plan, costs)
+        best = (plan, costs, model)
         if steps < 2 * enough:
             break
     assert best is not None
-    _check_affordable(best[0].steps, int(evaluation / best[1].sample), pace, best[1].sample)
-    return (best[0],), best[1]
+    plan, costs, model = best
+    _check_affordable(plan.steps, int(evaluation / costs.sample), pace, costs.sample)
+    return (plan,), costs._replace(asked=probe.asking(model))
 
 
 def _check_affordable(steps: int, n: int, pace: float, each: float) -> None:

@@ -27,14 +27,15 @@ from likewise.measures.texts_reference import character_log_masses
 from likewise.store.files import read_json
 from likewise.store.model import Model
 from likewise.tasks.texts import complete
+from likewise.train.plan import COMPARED
 from likewise.workbench.data import Prepared
 from likewise.workbench.material import HELD_OUT
 
 if TYPE_CHECKING:
     from likewise.domains.text import Text
 
-COMPARED = 1000  # texts of each part
 SHARE = 3  # one held-out text in so many makes the reference model
+SLOTS = 128  # texts that are continued at one time: a step takes little longer for more
 LARGEST = 1 << 16  # bytes of a file of words
 
 
@@ -47,12 +48,14 @@ class RunTexts:
         seed: of what is drawn.
         words: of groups, whose balance the audit looks at; None for none.
         exposed: how well a model knows the canaries that were planted; None for none.
+        compared: how many texts of each part are read, at most.
     """
 
     prepared: Prepared
     seed: int
     words: Words | None = None
     exposed: Callable[[Model], Sequence[Exposure]] | None = None
+    compared: int = COMPARED
 
     @classmethod
     def of(cls, prepared: Prepared, seed: int, **more: Any) -> "RunTexts | None":
@@ -67,7 +70,7 @@ class RunTexts:
 
     def some(self, part: Part) -> list[str]:
         """Some texts of a part, as they were cut into records."""
-        return list(self.prepared.some(part, COMPARED).items)
+        return list(self.prepared.some(part, self.compared).items)
 
     def score(self, x: Tensor) -> dict[str, Score]:
         """Scores of samples in the Space that measures read."""
@@ -76,7 +79,7 @@ class RunTexts:
             self.some("test"),
             train=self.train,
             valid=self.some("valid"),
-            n=min(len(x), self.prepared.most_samples(), COMPARED),
+            n=min(len(x), self.prepared.most_samples(), self.compared),
             seed=self.seed,
         )
 
@@ -202,6 +205,7 @@ def continuing(model: Model) -> Continue | None:
             prompts,
             most=math.ceil(characters * each),
             controls=Controls(temperature=0.0),
+            slots=SLOTS,
         )
         return [one.text for one in found]
 
