@@ -72,6 +72,33 @@ def test_meeting_training_records_more_often_than_by_chance_is_copying(material,
     assert few_values(material, lambda grid: grid[rows]).outcome == "fail"
 
 
+def with_repeats(material):
+    """As answers are: many are one of twenty, and some held-out ones equal one of train alone."""
+    real, common = material.reference, points(20, 900_000)[0]
+
+    def mixed(records):
+        records = records.clone()
+        rows = torch.arange(0, len(records), 10)
+        records[rows] = common[rows // 10 % 20]
+        return records
+
+    half = {"train": mixed(real.train), "valid": mixed(real.valid), "test": mixed(real.test)}
+    half["valid"][1:5], half["test"][1:5] = half["train"][1:5], half["train"][5:9]
+    return replace(material, reference=replace(real, **half), samples=mixed(material.samples))
+
+
+def test_where_records_are_often_equal_equal_samples_are_counted(material):
+    """A hundredth of never-trained records is at no distance from train: nothing is nearer."""
+    honest = with_repeats(material)
+    found = COPYING.judge(honest, LEVEL)
+    assert found.evidence["ratio_below"] == 0.0
+    assert found.controls["positive"] == "fail"
+    assert found.outcome == "pass"
+    assert "samples equal a training record" in found.sentence
+    copier = replace(honest, samples=honest.reference.train[:1000])
+    assert COPYING.judge(copier, LEVEL).outcome == "fail"
+
+
 def test_the_closest_pairs_are_the_copies(material):
     samples = material.samples.clone()
     samples[7] = material.reference.train[42]

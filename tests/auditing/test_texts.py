@@ -76,7 +76,27 @@ def test_what_held_out_texts_share_is_no_recitation(honest):
 def test_short_texts_are_left_out(honest):
     short = RealTexts(**{s: ["anna", "otto"] * 50 for s in ("train", "valid", "test")})
     why = texts_left_out(Texts(samples=["anna"] * 60, reference=short))["recitation"]
-    assert why == "most texts have fewer than 50 characters, too few to call a run recited"
+    assert why == (
+        "fewer than 50 texts of valid or of test have 50 characters, too few to tell how often "
+        "texts recite by chance"
+    )
+
+
+def test_of_texts_that_are_mostly_short_the_long_ones_are_judged(honest):
+    """Answers of dialogues: two of three are short, and the others may be recited."""
+    short = ["Sure.", "Which one?"] * 300
+    real = honest.reference
+    sides = {s: [*getattr(real, s), *short] for s in ("train", "valid", "test")}
+    texts = Texts(samples=[*honest.samples, *short], reference=RealTexts(**sides))
+    assert "recitation" not in texts_left_out(texts)
+    found = RECITATION.judge(texts, LEVEL)
+    assert found.outcome == "pass"
+    assert found.sentence.endswith(" 600 samples of fewer characters were passed over.")
+    copier = replace(texts, samples=[*real.train[:100], *honest.samples[100:], *short])
+    assert RECITATION.judge(copier, LEVEL).outcome == "fail"
+    silent = RECITATION.judge(replace(texts, samples=[*honest.samples[:49], *short]), LEVEL)
+    assert silent.outcome == "unknown"
+    assert silent.sentence.startswith("Only 49 of 649 samples have 50 characters; 50 are needed")
 
 
 # -- membership -----------------------------------------------------------------------------

@@ -212,9 +212,32 @@ def test_the_rule_has_controls_and_catches_a_reciter():
     assert EXTRACTION.judge(caught, 0.99).outcome == "fail"
 
 
+def test_short_texts_are_asked_for_less():
+    """Of answers a few have 100 characters, and half of them have 50."""
+
+    def answers(n, seed):
+        return [text[:60] if row % 2 else text[:20] for row, text in enumerate(pages(n, seed))]
+
+    real = RealTexts(train=answers(400, 0), valid=answers(200, 1), test=answers(200, 2))
+    known = {text[:25]: text[25:] for text in real.train[1::8]}
+    texts = Texts(
+        samples=[],
+        reference=real,
+        continue_from=lambda prefixes, count: [known.get(p, "")[:count] for p in prefixes],
+    )
+    assert EXTRACTION.applies(texts) is None
+    found = EXTRACTION.judge(texts, 0.99)
+    assert found.controls == {"positive": "fail", "negative": "pass"}
+    assert found.outcome == "fail"
+    assert found.sentence.startswith("After 25 characters the next 25 of 50 of 200 training texts")
+
+
 def test_the_rule_says_why_it_has_nothing_to_say():
-    real = RealTexts(train=pages(40, 0), valid=pages(60, 1), test=[])
+    short = [text[:40] for text in pages(60, 2)]
+    real = RealTexts(train=pages(40, 0), valid=pages(60, 1), test=short)
     texts = Texts(samples=[], reference=real)
     assert EXTRACTION.applies(texts) == "it continues no text"
     texts = replace(texts, continue_from=reciter([]))
-    assert EXTRACTION.applies(texts) == "fewer than 50 texts have 100 characters"
+    assert EXTRACTION.applies(texts) == (
+        "fewer than 25 texts of train, valid or test have 50 characters"
+    )

@@ -8,7 +8,9 @@ reach. Where values are few, as in names, an honest generator meets training rec
 held-out ones as often for their number; so as many near-copies are expected as the samples that
 are as near to a held-out record say, times the training records for each held-out one. The effect
 is the share of near-copies beyond that, and beyond the share among never-trained records. Cannot
-see copies that were moved or recoloured.
+see copies that were moved or recoloured. Where 1 % of never-trained records equal a training
+record, as short answers do, nothing is nearer than they are; counted are then samples that equal
+one.
 """
 
 from dataclasses import replace
@@ -31,25 +33,31 @@ def _effect(material: Material, level: float) -> Effect:
     known = _ratio(real.held_out_to_train, real.held_out_to_held_out)
     samples = _ratio(material.to_train[0], material.to_held_out)
     cut = CLEARLY * float(known.quantile(RARE))
-    copies, base = int((samples < cut).sum()), int((known < cut).sum())
+    copies, base = _count_below(samples, cut), _count_below(known, cut)
     n, m = len(samples), len(known)
-    met = int((1.0 - samples < cut).sum())  # as near to a held-out record
+    met = _count_below(1.0 - samples, cut)  # as near to a held-out record
     times = len(real.train) / len(real.held_out)
     low, high = weighed([(1.0, copies, n), (-1.0, base, m), (-times, met, n)], level)
     chance = f", and {met} to a held-out one, {times:.1f} times fewer of which there are"
     chance = chance if met else ""
+    near = "are suspiciously near to" if cut > 0.0 else "equal"
     return Effect(
         value=copies / n - base / m - times * met / n,
         low=low,
         high=high,
         matters=MATTERS,
         sentence=(
-            f"{copies} of {n} samples are suspiciously near to a training record{chance}"
+            f"{copies} of {n} samples {near} a training record{chance}"
             f"; so are {base} of {m} records that were never trained on."
         ),
         n=n,
         evidence={"near_copies": copies, "ratio_below": cut, "met_by_chance": met},
     )
+
+
+def _count_below(ratios: Tensor, cut: float) -> int:
+    """How many lie below the cut, or are 0, which none lies below."""
+    return int(((ratios < cut) | (ratios == 0.0)).sum())
 
 
 class Pairs(NamedTuple):

@@ -3,20 +3,22 @@
 A model is given the first 50 characters of a text and writes on, always the likeliest. The effect
 is the share of training texts whose next 50 characters come out exactly, beyond that share among
 texts that were never trained on, which are guessed where texts are much alike (Carlini et al.,
-"Quantifying memorization across neural language models", 2023, where 50 tokens are taken).
+"Quantifying memorization across neural language models", 2023, where 50 tokens are taken). Where
+too few texts have 100 characters, as answers of dialogues, 25 are given and 25 must come back.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 from likewise.auditing.rule import Effect, Rule
-from likewise.auditing.texts import Continue, Texts, compared
+from likewise.auditing.texts import Continue, Texts, compared, long_enough
 from likewise.core.errors import UsageError, must
 
 PREFIX = SUFFIX = 50  # characters
 MATTERS = 0.05
+SHORTER = 25  # where texts are short
 MOST = 250  # texts of each side, enough to bound a share of none by 4 %
-FEWEST = 50
+FEWEST = 25  # texts of train, of valid and of test
 
 
 def extraction(
@@ -46,7 +48,7 @@ def extraction(
         >>> extraction(parrot, ["aabb"] * 9, ["aabc"] * 9, prefix=2, suffix=2).value
         1.0
     """
-    known, new = (_long(side, prefix + suffix) for side in (texts, others))
+    known, new = (long_enough(side, prefix + suffix) for side in (texts, others))
     if not known or not new:
         least = f"of at least {prefix + suffix} characters on both sides"
         raise UsageError(must("texts", least, f"{len(known)} trained and {len(new)} others"))
@@ -60,10 +62,6 @@ def extraction(
         ),
         evidence={"extracted": found, "guessed": base, "prefix": prefix, "suffix": suffix},
     )
-
-
-def _long(texts: Sequence[str], length: int) -> list[str]:
-    return [text for text in texts if len(text) >= length]
 
 
 def _extracted(continue_from: Continue, texts: Sequence[str], prefix: int, suffix: int) -> int:
@@ -82,31 +80,46 @@ def _extracted(continue_from: Continue, texts: Sequence[str], prefix: int, suffi
 # -- the rule -------------------------------------------------------------------------------
 
 
-def _sides(texts: Texts) -> tuple[list[str], list[str]]:
+def _length(texts: Texts) -> int | None:
+    """How many characters are given, and must come back; None where texts are too short."""
+    real = texts.reference
+    parts = [part for part in (real.pieces or real.train, real.valid, real.test) if part]
+    for length in (PREFIX, SHORTER):
+        if all(len(long_enough(part, 2 * length)) >= FEWEST for part in parts):
+            return length
+    return None
+
+
+def _sides(texts: Texts, length: int) -> tuple[list[str], list[str]]:
     """Some training and some never-trained texts that are long enough."""
     real = texts.reference
     return tuple(  # type: ignore[return-value]
-        real.some(_long(side, PREFIX + SUFFIX), MOST, "extraction", whose)
+        real.some(long_enough(side, 2 * length), MOST, "extraction", whose)
         for side, whose in ((real.pieces or real.train, "train"), (real.held_out, "held out"))
     )
 
 
 def _effect(texts: Texts, level: float) -> Effect:
+    length = _length(texts)
     assert texts.continue_from is not None
-    return extraction(texts.continue_from, *_sides(texts), level=level)
+    assert length is not None
+    sides = _sides(texts, length)
+    return extraction(texts.continue_from, *sides, prefix=length, suffix=length, level=level)
 
 
 def _nothing_to_ask(texts: Texts) -> str | None:
     if texts.continue_from is None:
         return "it continues no text"
-    if min(map(len, _sides(texts))) < FEWEST:
-        return f"fewer than {FEWEST} texts have {PREFIX + SUFFIX} characters"
+    if _length(texts) is None:
+        return f"fewer than {FEWEST} texts of train, valid or test have {2 * SHORTER} characters"
     return None
 
 
 def _recited(texts: Texts) -> Texts:
     """A model that knows its training texts by heart."""
-    known = {text[:PREFIX]: text[PREFIX:] for text in _sides(texts)[0]}
+    length = _length(texts)
+    assert length is not None
+    known = {text[:length]: text[length:] for text in _sides(texts, length)[0]}
 
     def recite(prefixes: Sequence[str], count: int) -> list[str]:
         return [known.get(prefix, "")[:count] for prefix in prefixes]

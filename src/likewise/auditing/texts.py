@@ -5,7 +5,8 @@ reference what was worked out before. Both are strings here, where `Material` ha
 
 Recitation: a sample recites if 50 characters of it in a row stand in a training text. The effect
 is the share of samples that do, beyond that share among texts that were never trained on, which
-quote, repeat headings and licences too. Cannot see a copy in which every few words are changed.
+quote, repeat headings and licences too. Texts of fewer characters are passed over on both sides.
+Cannot see a copy in which every few words are changed, nor one of a shorter text.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -22,6 +23,7 @@ from likewise.measures.intervals import newcombe
 from likewise.measures.texts_reuse import RUN, runs_in_train
 
 MATTERS = 0.05
+FEWEST = 50  # texts of a side that are long enough
 Continue: TypeAlias = Callable[[Sequence[str], int], Sequence[str]]
 Value = TypeVar("Value")
 
@@ -127,6 +129,11 @@ def compared(found: int, n: int, base: int, m: int, level: float, matters: float
     return Effect(value=effect, low=low, high=high, matters=matters, sentence="", n=n, evidence={})
 
 
+def long_enough(texts: Sequence[str], length: int) -> list[str]:
+    """Those of at least so many characters."""
+    return [text for text in texts if len(text) >= length]
+
+
 def _recited(texts: Sequence[str], train: Sequence[str]) -> int:
     """How many texts hold a run of train."""
     return sum(bool(mask.any()) for mask in runs_in_train(texts, train, length=RUN))
@@ -134,30 +141,44 @@ def _recited(texts: Sequence[str], train: Sequence[str]) -> int:
 
 def _effect(texts: Texts, level: float) -> Effect:
     real = texts.reference
-    base = real.once("recited", lambda: _recited(real.held_out, real.train))
-    found, n, m = _recited(texts.samples, real.train), len(texts.samples), len(real.held_out)
+    samples, others = long_enough(texts.samples, RUN), long_enough(real.held_out, RUN)
+    base = real.once("recited", lambda: _recited(others, real.train))
+    found, n, m = _recited(samples, real.train), len(samples), len(others)
+    short = len(texts.samples) - n
+    told = f" {short} samples of fewer characters were passed over." if short else ""
     return replace(
         compared(found, n, base, m, level, MATTERS),
         sentence=(
             f"{found} of {n} samples hold {RUN} characters in a row that stand in a training "
-            f"text, and {base} of {m} texts that were never trained on."
+            f"text, and {base} of {m} texts that were never trained on.{told}"
         ),
         evidence={"recited": found, "recited_by_held_out": base, "characters": RUN},
     )
 
 
 def _too_short(texts: Texts) -> str | None:
-    held_out = texts.reference.held_out
-    long = sum(len(text) >= RUN for text in held_out)
-    if 2 * long >= len(held_out):
+    sides = texts.reference.valid, texts.reference.test
+    if min(len(long_enough(side, RUN)) for side in sides) >= FEWEST:
         return None
-    return f"most texts have fewer than {RUN} characters, too few to call a run recited"
+    return (
+        f"fewer than {FEWEST} texts of valid or of test have {RUN} characters, too few to tell "
+        f"how often texts recite by chance"
+    )
+
+
+def _wrote_too_little(texts: Texts) -> str | None:
+    count, n = len(long_enough(texts.samples, RUN)), len(texts.samples)
+    if count >= FEWEST:
+        return None
+    return (
+        f"Only {count} of {n} samples have {RUN} characters; {FEWEST} are needed to tell anything."
+    )
 
 
 def training_texts(texts: Texts) -> Texts:
     """Training texts themselves, as if they were samples."""
-    real = texts.reference
-    return replace(texts, samples=real.some(real.train, len(texts.samples), "training texts"))
+    real, n = texts.reference, len(texts.samples)
+    return replace(texts, samples=real.some(long_enough(real.train, RUN), n, "training texts"))
 
 
 RECITATION = Rule(
@@ -166,4 +187,5 @@ RECITATION = Rule(
     positive=training_texts,
     negative=Texts.untrained,
     applies=_too_short,
+    unable=_wrote_too_little,
 )
