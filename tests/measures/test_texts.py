@@ -107,6 +107,17 @@ def test_the_interval_of_distinct_covers():
     assert np.mean([score.high - score.low for score in scores]) < 3 * 2 * 1.96 * spread
 
 
+def test_shares_stay_within_0_and_1_and_their_n_is_what_was_counted():
+    made = [f"a{i} b{i} c{i}" if i % 30 else "a1 b1 c1" for i in range(160)]
+    score = distinct(made, made, size=2)
+    assert 0.95 < score.value < score.high == 1.0
+    assert score.n == 80  # texts that hold the first half of the pairs
+    some = [*sentences(40, 0), *["one", "two"] * 10]
+    for measure in (self_bleu, repetition):
+        assert measure(some, sentences(60, 1)).n == 40
+    assert self_bleu(sentences(40, 3, vocabulary=2), sentences(40, 4)).high <= 1.0
+
+
 def test_distinct_refuses_texts_that_are_too_short():
     why = distinct(["a b"] * 40, sentences(40, 0), size=2).why
     assert why == (
@@ -191,6 +202,6 @@ def test_measures_of_texts_are_no_measures_of_tensors():
 
 
 def test_nothing_found_is_not_certainty():
-    _, interval, how = share(np.zeros(100), np.full(100, 7.0))
+    _, interval, how, _ = share(np.zeros(100), np.full(100, 7.0))
     assert interval == pytest.approx((0.0, 1 - 0.025 ** (1 / 100)))
     assert how == "exact interval over 100 examples, all alike"

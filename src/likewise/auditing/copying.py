@@ -38,9 +38,9 @@ def _effect(material: Material, level: float) -> Effect:
     met = _count_below(1.0 - samples, cut)  # as near to a held-out record
     times = len(real.train) / len(real.held_out)
     low, high = weighed([(1.0, copies, n), (-1.0, base, m), (-times, met, n)], level)
-    chance = f", and {met} to a held-out one, {times:.1f} times fewer of which there are"
+    near, to = ("are suspiciously near to", "to ") if cut > 0.0 else ("equal", "")
+    chance = f", and {met} {to}a held-out one, {times:.1f} times fewer of which there are"
     chance = chance if met else ""
-    near = "are suspiciously near to" if cut > 0.0 else "equal"
     return Effect(
         value=copies / n - base / m - times * met / n,
         low=low,

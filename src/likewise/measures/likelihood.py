@@ -76,7 +76,7 @@ def perplexity(log_masses: Tensor, *, dimensions: int | Tensor) -> Estimate:
         log_masses: (n,) of texts, in nats.
         dimensions: (n,) tokens of each text, with the end.
     """
-    rate, interval, how = _per_dimension(log_masses, dimensions)
+    rate, interval, how, _ = _per_dimension(log_masses, dimensions)
     ends = Interval(*map(math.exp, interval)) if interval else None
     return Estimate(math.exp(rate), ends, how)
 

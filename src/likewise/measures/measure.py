@@ -27,11 +27,12 @@ class RefusalError(LikewiseError):
 
 
 class Estimate(NamedTuple):
-    """A measured number, its 95 % interval, and how it was made."""
+    """A measured number, its 95 % interval, how it was made, and of how many if not of all."""
 
     value: float
     interval: Interval | None
     how: str
+    used: int | None = None
 
 
 class Measure:
@@ -67,14 +68,20 @@ class Measure:
         try:
             _CHECKS[self.kind](inputs)
             self._check_size(n, inputs[0])
-            value, interval, how = self.function(*inputs, **options)
+            value, interval, how, used = self.function(*inputs, **options)
             if not math.isfinite(value):
                 raise RefusalError(f"the value came out as {value}, which is no number.")
         except RefusalError as refusal:
             return self.missing(str(refusal), n)
         low, high = interval or (None, None)
         return Score(
-            value=value, low=low, high=high, unit=self.unit, better=self.better, n=n, how=how
+            value=value,
+            low=low,
+            high=high,
+            unit=self.unit,
+            better=self.better,
+            n=n if used is None else used,
+            how=how,
         )
 
     def missing(self, why: str, n: int = 0) -> Score:

@@ -61,12 +61,18 @@ class TextMeasure:
         try:
             if n < self.minimum:
                 raise RefusalError(f"it needs at least {self.minimum} texts; got {n}.")
-            value, interval, how = self.function(made, held_out, **options)
+            value, interval, how, used = self.function(made, held_out, **options)
         except RefusalError as refusal:
             return self.missing(str(refusal), n)
         low, high = interval or (None, None)
         return Score(
-            value=value, low=low, high=high, unit=self.unit, better=self.better, n=n, how=how
+            value=value,
+            low=low,
+            high=high,
+            unit=self.unit,
+            better=self.better,
+            n=n if used is None else used,
+            how=how,
         )
 
     def missing(self, why: str, n: int = 0) -> Score:
@@ -140,7 +146,7 @@ def ratio(parts: Real, sizes: Real) -> Estimate:
     if len(sums) < 2:
         raise RefusalError(f"fewer than 2 of {len(parts)} texts are long enough to be looked at.")
     estimate: Estimate = nats_per_dim.function(-sums, dimensions=wholes)
-    return estimate
+    return estimate._replace(used=len(sums))
 
 
 def share(parts: Real, sizes: Real) -> Estimate:
@@ -150,18 +156,23 @@ def share(parts: Real, sizes: Real) -> Estimate:
     independent trials as texts, all alike (Clopper and Pearson, 1934).
 
     Example:
-        >>> value, interval, _ = share(np.zeros(10), np.ones(10))
+        >>> value, interval, _, _ = share(np.zeros(10), np.ones(10))
         >>> value, interval.low, round(interval.high, 4)
         (0.0, 0.0, 0.3085)
     """
-    found, interval, how = ratio(parts, sizes)
+    found, interval, how, _ = ratio(parts, sizes)
     value, n = abs(found), int((sizes > 0).sum())
     assert interval is not None
     if interval.low < interval.high:
-        return Estimate(value, Interval(max(0.0, interval.low), min(1.0, interval.high)), how)
+        return Estimate(value, _within(interval), how, n)
     miss = clopper_pearson(0, n).high
     how = f"exact interval over {n} examples, all alike"
-    return Estimate(value, Interval(max(0.0, value - miss), min(1.0, value + miss)), how)
+    return Estimate(value, _within(Interval(value - miss, value + miss)), how, n)
+
+
+def _within(interval: Interval) -> Interval:
+    """As much of it as a share can be."""
+    return Interval(max(0.0, interval.low), min(1.0, interval.high))
 
 
 # -- distinct n-grams -----------------------------------------------------------------------
@@ -189,13 +200,15 @@ def distinct(
     if len(ours.ids) < count or count < GROUPS:
         needs = f"{max(count, GROUPS)} {size}-grams of {unit}s, half of what held-out texts have"
         raise RefusalError(f"it counts {needs}; the generated texts have {len(ours.ids)}.")
-    share, replicates = _distinct(Grams(*(part[:count] for part in ours)))
+    counted = Grams(*(part[:count] for part in ours))
+    share, replicates = _distinct(counted)
     yardstick = len(np.unique(theirs.ids[:count])) / count
     how = (
         f"over {count:,} {size}-grams of {unit}s, of which held-out texts have {yardstick:.1%} "
         f"different ones; jackknife over {GROUPS} groups of texts"
     )
-    return Estimate(share, jackknife(share, replicates), how)
+    used = int(counted.text.max()) + 1
+    return Estimate(share, _within(jackknife(share, replicates)), how, used)
 
 
 def _distinct(found: Grams) -> tuple[float, list[float]]:
@@ -248,7 +261,7 @@ def self_bleu(
     )
     if bleu.n < len(made):
         how += f"; {len(made) - bleu.n} texts of fewer than {size} {unit}s left out"
-    return Estimate(value, jackknife(value, replicates), how)
+    return Estimate(value, _within(jackknife(value, replicates)), how, bleu.n)
 
 
 class _SelfBleu:
@@ -331,12 +344,12 @@ def repetition(
     if len(shares) < GROUPS or len(real) < GROUPS:
         few = min(len(shares), len(real))
         raise RefusalError(f"it needs {GROUPS} texts of at least {size} {unit}s; got {few}.")
-    value, interval, over = share(shares, np.ones_like(shares))
+    value, interval, over, used = share(shares, np.ones_like(shares))
     how = (
         f"{size}-grams of {unit}s, at most {longest} of a text; held-out texts repeat "
         f"{real.mean():.2%}; {over}"
     )
-    return Estimate(value, interval, how)
+    return Estimate(value, interval, how, used)
 
 
 def _repeated(found: Grams, longest: int) -> Real:

@@ -109,7 +109,7 @@ def _difference(first: list[str], second: list[str], asked: list[str]) -> Estima
         nats = -_log_masses(runs, side == number, group, side == 2, LEFT_OUT)
         costs.append(nats / math.log(2))
     sizes = sizes_in_bytes(asked)
-    value, interval, _ = ratio(costs[0][:, 0] - costs[1][:, 0], sizes)
+    value, interval, _, _ = ratio(costs[0][:, 0] - costs[1][:, 0], sizes)
     low = interval.low if interval else value
     halves = [value - low] + [
         value - jackknife(value, (cost[:, 1:].sum(axis=0) / sizes.sum()).tolist()).low

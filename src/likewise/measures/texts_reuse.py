@@ -102,9 +102,9 @@ def overlap(
     """
     ours, theirs = _shares(made, held_out, train, size, unit, whole=True)
     real = share(*theirs).value
-    value, interval, how = share(*ours)
+    value, interval, how, used = share(*ours)
     said = f"{size}-grams of {unit}s; of those of held-out texts {real:.1%} stand in train"
-    return Estimate(value, interval, f"{said}; {how}")
+    return Estimate(value, interval, f"{said}; {how}", used)
 
 
 @text_measure(unit="1", better="lower", minimum=2)
@@ -129,9 +129,9 @@ def verbatim(
     """
     ours, theirs = _shares(made, held_out, train, length, unit, whole=False)
     real = share(*theirs).value
-    value, interval, how = share(*ours)
+    value, interval, how, used = share(*ours)
     said = f"runs of at least {length} {unit}s; {real:.2%} of held-out texts stand in such runs"
-    return Estimate(value, interval, f"{said}; {how}")
+    return Estimate(value, interval, f"{said}; {how}", used)
 
 
 @text_measure(unit="characters", better="lower", minimum=1)
