@@ -52,7 +52,21 @@ def test_filters_keep_what_their_definitions_say():
 
 
 def test_temperature_scales_the_logits():
-    assert torch.equal(filtered(LOGITS, Controls(temperature=0.5)), LOGITS * 2)
+    found = filtered(LOGITS, Controls(temperature=0.5))
+    assert torch.allclose(found.softmax(dim=1), (LOGITS * 2).softmax(dim=1))
+
+
+SMALLEST = [{"temperature": 1e-39}, {"temperature": 5e-324}, {"top_p": 1e-46}, {"top_p": 5e-324}]
+
+
+@pytest.mark.parametrize("shape", [*SMALLEST, SMALLEST[0] | SMALLEST[2], {"min_p": 1 - 1e-16}])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.float64])
+def test_the_smallest_numbers_choose_the_likeliest(shape, kind):
+    logits = torch.cat([LOGITS, LOGITS * 1e30, torch.full((1, 4), -torch.inf)])
+    logits[-1, 1] = -3e38
+    points = torch.tensor([1e-12, 0.3, 0.6, 0.9, 1 - 1e-12], dtype=torch.float64)
+    found = choose(logits.to(kind), Controls(**shape), points)
+    assert found.tolist() == [0, 2, 0, 2, 1]
 
 
 def test_choosing_is_the_inverse_of_the_distribution():

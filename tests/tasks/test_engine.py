@@ -10,7 +10,7 @@ from likewise.core.errors import UsageError
 from likewise.tasks.engine import Engine
 from likewise.tasks.rows import Request
 from likewise.tasks.texts import gathered
-from tests.serve.standin import END, PAD, SIZE, standin
+from tests.serve.standin import END, PAD, SIZE, Paused, standin
 
 GREEDY = Controls(temperature=0.0)
 MODEL = standin(length=48)
@@ -93,6 +93,18 @@ def test_a_penalty_for_repetition_is_that_of_the_model_s_own_samples():
     found = alone(ask(b"ab", most=None, controls=controls))
     assert list(found.tokens) == rows[0, :47].tolist()
     assert found.tokens != alone(ask(b"ab", most=None)).tokens
+
+
+def test_padding_is_never_written_though_it_is_the_likeliest():
+    model = standin(length=48)
+    plain = model.family.reader
+
+    class Padded(Paused):
+        def step(self, tokens):
+            return super().step(tokens).index_fill(1, torch.tensor([PAD]), 1e4)
+
+    model.family.reader = lambda c, n: Padded(plain(c, n), 0.0)
+    assert PAD not in alone(ask(b"ab"), model).tokens
 
 
 @given(

@@ -197,9 +197,14 @@ def picked(masses: Tensor, points: Tensor) -> Tensor:
 
 
 def filtered(logits: Tensor, controls: Controls) -> Tensor:
-    """Logits (..., K) at a temperature, those of tokens that are not drawn from at -inf."""
+    """Logits (..., K) at a temperature, those of tokens that are not drawn from at -inf.
+
+    The likeliest is always drawn from.
+    """
     if controls.temperature != 1.0:
-        logits = logits / controls.temperature
+        # Below the likeliest's: what a small temperature sends out of range is -inf then.
+        below = logits - logits.amax(dim=-1, keepdim=True)
+        logits = below / max(controls.temperature, torch.finfo(logits.dtype).tiny)
     if controls.top_k is not None and controls.top_k < logits.shape[-1]:
         least = logits.topk(controls.top_k, dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)
@@ -208,6 +213,7 @@ def filtered(logits: Tensor, controls: Controls) -> Tensor:
         share = ordered.softmax(dim=-1)
         before = share.cumsum(dim=-1) - share  # of all that are likelier
         rare = before >= controls.top_p
+        rare[..., 0] = False  # a top_p that rounds to 0 leaves one too
         logits = logits.masked_fill(rare.scatter(-1, order, rare), -torch.inf)
     if controls.min_p > 0.0:
         share = logits.softmax(dim=-1)

@@ -58,7 +58,7 @@ class Engine:
             raise UsageError(must("slots", "1 or more", slots))
         self.model, self.slots, self.space = model, slots, space
         self.room = space.length + 1
-        self._barred = torch.tensor(unknown(self.codec), dtype=torch.int64)
+        self._barred = torch.tensor([*unknown(self.codec), space.pad], dtype=torch.int64)
         self._queue: deque[Request] = deque()
         self._rows: list[Row] = []
         self._reader: Sliding | None = None
@@ -157,9 +157,8 @@ class Engine:
         if not parts:
             return []
         logits = torch.cat(parts)
-        limited = _limited(self._rows, logits)
-        if len(self._barred):
-            limited = limited.index_fill(1, self._barred.to(logits.device), -torch.inf)
+        barred = self._barred.to(logits.device)
+        limited = _limited(self._rows, logits).index_fill(1, barred, -torch.inf)
         tokens = self._chosen(limited)
         events = taken(self._rows, tokens, logits, self.space.end)
         self._keep([i for i, event in enumerate(events) if event.finish is None])
