@@ -85,3 +85,46 @@ def test_beams_find_a_likelier_text_than_a_draw(model, capsys):
 def test_mistakes_are_said_in_words(model, capsys, monkeypatch, words, sentence):
     monkeypatch.chdir(model)
     assert sentence in likewise(capsys, "complete", model, "ab", *words, code=2)
+
+
+@pytest.fixture
+def listened(monkeypatch):
+    """The ports that servers listened at; they end at once."""
+    pytest.importorskip("uvicorn")
+    from likewise.serve import server
+
+    class Ended:
+        def run(self, sockets):
+            ports.extend(one.getsockname()[1] for one in sockets)
+
+    ports = []
+    monkeypatch.setattr(server, "server_of", lambda front: Ended())
+    return ports
+
+
+def test_serve_says_where_it_listens(model, capsys, listened):
+    assert guarded(lambda: app(["serve", str(model), "--port", "0"], standalone_mode=False)) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.startswith(f"http://127.0.0.1:{listened[0]}/v1 model 'strings' (transformer, 0")
+    assert said.endswith("parameters), no key is asked for; Ctrl-C ends it")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--port", "70000"], "port must be from 0 to 65535; got 70000."),
+        (["--slots", "0"], "slots must be 1 or more; got 0."),
+        (["--key", "schlüssel"], "key must be of letters, digits and signs of ASCII"),
+        (["--key", ""], "key must be a text that is not empty, or left out; got ''."),
+        ([], "key must be a text that is not empty, or left out; got ''."),
+    ],
+)
+def test_serve_says_nothing_of_an_address_before_it_listens(
+    model, capsys, monkeypatch, listened, words, sentence
+):
+    if not words:
+        monkeypatch.setenv("LIKEWISE_KEY", "")
+    said = likewise(capsys, "serve", model, *words, code=2)
+    assert sentence in said
+    assert "http" not in said
+    assert listened == []

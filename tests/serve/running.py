@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import socket
 import threading
 import time
 
@@ -10,10 +11,15 @@ from likewise.serve.server import front_of, listening, server_of
 
 
 @contextlib.contextmanager
-def running(model, **options):
-    """Serve a model while the block runs: yields (front, port)."""
+def running(model, narrow=False, **options):
+    """Serve a model while the block runs: yields (front, port).
+
+    `narrow` says that next to nothing is sent before a client reads.
+    """
     front = front_of(model, **{"name": "standin", **options})
     server, listener = server_of(front), listening("127.0.0.1", 0)
+    if narrow:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     until(lambda: server.started)
@@ -45,7 +51,8 @@ def sent(port, path, body=None, method=None, headers=None):
     """(status, headers, body) of one request; a body that is no bytes is sent as JSON."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     data = body if body is None or isinstance(body, bytes) else json.dumps(body)
-    connection.request(method or ("GET" if data is None else "POST"), path, data, headers or {})
+    heads = ({} if data is None else {"Content-Type": "application/json"}) | (headers or {})
+    connection.request(method or ("GET" if data is None else "POST"), path, data, heads)
     answer = connection.getresponse()
     text = answer.read().decode()
     connection.close()

@@ -151,8 +151,10 @@ def impatient(after):
 
 
 if __name__ == "__main__":
+    from likewise.cli.main import guarded
     from likewise.serve import serve
 
     torch.set_num_threads(1)
     paused = standin(pause=float(sys.argv[2]) if len(sys.argv) > 2 else 0.0)
-    serve(paused, name="standin", port=int(sys.argv[1]), slots=4, queue=8)
+    port = int(sys.argv[1])
+    sys.exit(guarded(lambda: serve(paused, name="standin", port=port, slots=4, queue=8)))

@@ -56,12 +56,13 @@ def test_a_signal_finishes_what_is_in_flight(process):
     one.send_signal(signal.SIGTERM)
     until(lambda: sent(port, "/health")[0] == 503, seconds=2)
     time.sleep(0.5)  # it does not close its door while it is at work
-    status, _, answer = sent(port, "/v1/completions", {**BODY, "max_tokens": 4})
+    status, headers, answer = sent(port, "/v1/completions", {**BODY, "max_tokens": 4})
     assert (status, answer["error"]["type"]) == (503, "server_error")
+    assert int(headers["Retry-After"]) > 0
     for thread in threads:
         thread.join(30)
     assert one.wait(10) == 0
-    assert one.stderr.read() == ""
+    assert one.stderr.read() == "finishing 6 answers; Ctrl-C again ends at once\n"
     assert [status for status, _, _ in found.values()] == [200] * 6
     for number, (_, _, answer) in found.items():
         if number % 2 == 0:
@@ -83,13 +84,25 @@ def test_an_idle_server_ends_at_once_though_clients_are_connected(process):
     kept.close()
 
 
-def test_a_second_signal_ends_it_in_the_middle(process):
+@pytest.mark.parametrize(
+    ("sign", "status", "words"),
+    [(signal.SIGINT, 130, ["stopped"]), (signal.SIGTERM, -signal.SIGTERM, [])],
+)
+def test_a_second_signal_ends_it_in_the_middle_and_says_no_more(process, sign, status, words):
     one, port = process
-    connection = http.client.HTTPConnection("127.0.0.1", port)
-    connection.request("POST", "/v1/completions", json.dumps({**BODY, "max_tokens": 90}))
-    until(lambda: "requests_running 1\n" in sent(port, "/metrics")[2])
-    one.send_signal(signal.SIGTERM)
+    asked = [http.client.HTTPConnection("127.0.0.1", port) for _ in range(4)]
+    for number, connection in enumerate(asked):
+        body = json.dumps({**BODY, "max_tokens": 90, "stream": number % 2 == 0})
+        head = {"Content-Type": "application/json"}
+        connection.request("POST", "/v1/completions", body, head)
+    until(lambda: "requests_running 4\n" in sent(port, "/metrics")[2])
+    one.send_signal(sign)
     until(lambda: sent(port, "/health")[0] == 503, seconds=2)
-    one.send_signal(signal.SIGTERM)
-    assert one.wait(1.2) != 0
-    connection.close()
+    time.sleep(0.2)  # it says what it does
+    one.send_signal(sign)
+    assert one.wait(2) == status
+    first, *others = one.stderr.read().splitlines()
+    assert first == "finishing 4 answers; Ctrl-C again ends at once"
+    assert [line.split()[0] for line in others] == words
+    for connection in asked:
+        connection.close()

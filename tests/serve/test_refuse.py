@@ -1,5 +1,6 @@
 """What the server refuses, and that it lives on."""
 
+import http.client
 import os
 import re
 import socket
@@ -168,6 +169,23 @@ def test_there_is_no_such_route(server):
         assert f"There is no {method} {path} here" in answer["error"]["message"]
 
 
+def test_what_a_route_can_do_is_told_and_heads_can_be_asked_for(server):
+    for path, allowed in (("/health", {"GET", "HEAD"}), (TEXT, {"POST"}), (CHAT, {"POST"})):
+        status, headers, _ = sent(server, path, method="DELETE")
+        assert (status, set(headers["Allow"].split(", "))) == (405, allowed)
+    for path in ("/health", "/metrics", "/v1/models", "/v1/models/standin"):
+        status, headers, text = sent_head(server, path)
+        assert (status, text) == (200, b"")
+        assert int(headers["Content-Length"]) > 0
+
+
+def sent_head(port, path):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("HEAD", path)
+    answer = connection.getresponse()
+    return answer.status, answer.headers, answer.read()
+
+
 def test_a_key_is_asked_for():
     with running(standin(), key="open sesame") as (_, port):
         for wrong in ({}, {"Authorization": "Bearer no"}, {"Authorization": "open sesame"}):
@@ -190,7 +208,7 @@ def test_a_model_without_roles_cannot_chat():
 
 
 def test_garbage_and_half_requests_do_not_end_it(server):
-    half = b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{"
+    half = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"
     for data in (os.urandom(2000), b"GET", half, b"\x16\x03\x01" * 50, b"POST / HTTP/9\r\n\r\n"):
         with socket.create_connection(("127.0.0.1", server)) as raw:
             raw.sendall(data)
@@ -216,7 +234,8 @@ def test_a_client_that_leaves_frees_its_slot(stream):
     with running(standin(pause=0.02), slots=1, queue=4) as (front, port):
         data = b'{"model":"standin","prompt":"ab","max_tokens":90,"stream":%s}'
         data %= b"true" if stream else b"false"
-        head = b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
+        head = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
+        head += b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
         with socket.create_connection(("127.0.0.1", port)) as raw:
             raw.sendall(head % len(data) + data)
             until(lambda: front.desk.engine.running == 1)
@@ -264,6 +283,8 @@ def test_a_model_that_fails_is_told_and_the_server_lives(stream):
         ({"most_body": 0}, "most_body must be 1 or more; got 0"),
         ({"most_tokens": 0}, "most_tokens must be 1 or more; got 0"),
         ({"key": ""}, "key must be a text that is not empty"),
+        ({"key": "schlüssel €"}, "key must be of letters, .* of ASCII.*got 'ü€'"),
+        ({"key": " a"}, "without a space before or after"),
         ({"port": 70000}, "port must be from 0 to 65535; got 70000"),
         ({"host": "256.1.1.1"}, "cannot listen at 256.1.1.1:8000"),
     ],

@@ -119,7 +119,7 @@ def serve(
     model: TextModel,
     family: Family = None,
     host: Annotated[str, typer.Option(help="Who may connect; this machine alone.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Of the address.")] = 8000,
+    port: Annotated[int, typer.Option(help="Of the address; 0 for a free one.")] = 8000,
     key: Annotated[
         str | None, typer.Option(help="What clients must show.", envvar="LIKEWISE_KEY")
     ] = None,

@@ -1,5 +1,6 @@
 """The verbs of texts: complete, chat, serve, export."""
 
+import os
 import sys
 from collections.abc import Mapping
 from itertools import chain
@@ -18,7 +19,7 @@ from likewise.tasks.texts import Completion, Conversation, Wishes, complete, str
 from likewise.workbench import verbs
 from likewise.workbench.runs import device_of
 
-LOCAL = ("127.0.0.1", "localhost", "::1")
+KEY = "LIKEWISE_KEY"
 FORMS: dict[str, Kind] = {"--regex": "regex", "--json-schema": "json", "--grammar": "grammar"}
 
 
@@ -165,16 +166,22 @@ def serve_job(
 ) -> None:
     """`likewise serve`."""
     from likewise.serve import serve
+    from likewise.serve.connections import is_local
 
+    if key is None and KEY in os.environ:  # the parser takes an empty one for none
+        key = os.environ[KEY]
     model, name = verbs.open(path, family, device=device_of(device)), path.resolve().name
-    at = f"[{host}]" if ":" in host else host
-    notes = [f"model {name!r} ({model.name}, {model.parameters / 1e6:.1f} million parameters)"]
-    notes += ["a key is asked for"] if key else ["no key is asked for"]
-    said = notices()
-    said.print(f"[bold]http://{at}:{port}/v1[/]  {escape(', '.join(notes))}; Ctrl-C ends it")
-    if not key and host not in LOCAL:
-        said.print("[bold yellow]note[/]  other machines can ask it, and no key keeps them out.")
-    serve(model, name=name, host=host, port=port, key=key, **rest)
+
+    def ready(url: str) -> None:
+        size = f"{model.parameters / 1e6:.1f} million parameters"
+        asks = "no key is asked for" if key is None else "a key is asked for"
+        said = notices()
+        about = escape(f"model {name!r} ({model.name}, {size}), {asks}")
+        said.print(f"[bold]{url}[/]  {about}; Ctrl-C ends it")
+        if key is None and not is_local(host):
+            said.print("[bold yellow]note[/]  other machines can ask it, and no key bars them.")
+
+    serve(model, name=name, host=host, port=port, key=key, ready=ready, **rest)
 
 
 def export_job(path: Path, out: Path, family: str | None) -> None:

@@ -3,6 +3,7 @@
 | file | responsibility |
 |---|---|
 | `server.py` | `serve`: sockets, signals, the end |
+| `connections.py` | how many there may be, and how long each may keep waiting |
 | `app.py` | the routes |
 | `asked.py`, `fields.py` | bodies of requests, checked |
 | `answers.py` | bodies of answers |

@@ -9,18 +9,20 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from likewise.core.errors import must
 from likewise.serve.answers import Answer
 from likewise.serve.asked import Asked, Reader
+from likewise.serve.connections import PATIENCE, is_local
 from likewise.serve.desk import Desk, Ticket
 from likewise.serve.errors import ApiError
-from likewise.serve.fields import read
+from likewise.serve.fields import SHOWN, Shown, read
 from likewise.serve.metrics import Metrics
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request, Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-PATIENCE = 30  # seconds in which a body must have come
+READ = ["GET", "HEAD"]
 LEFT = 499  # how a request is counted whose client has left
 
 
@@ -34,6 +36,7 @@ class Front:
         metrics: what is counted.
         key: that clients must bring, or None.
         body: bytes of a body, at most.
+        local: whether it answers to this machine's own names alone.
     """
 
     desk: Desk
@@ -41,11 +44,15 @@ class Front:
     metrics: Metrics
     key: str | None
     body: int
+    local: bool
 
 
 def application(front: Front) -> "FastAPI":
     """The application; its engine's thread runs from its start to its end."""
-    from fastapi import FastAPI
+    from fastapi import Depends, FastAPI, Request
+
+    async def named(request: Request) -> None:
+        _refuse_names(front, request)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -53,7 +60,13 @@ def application(front: Front) -> "FastAPI":
         yield
         await front.desk.stop()
 
-    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        lifespan=lifespan,
+        dependencies=[Depends(named)],
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
     app.add_middleware(Counted, metrics=front.metrics)
     _add_errors(app)
     for add in (_add_models, _add_texts, _add_state):
@@ -75,7 +88,8 @@ def _add_errors(app: "FastAPI") -> None:
     async def unknown(request: Request, error: HTTPException) -> Response:
         what = f"{request.method} {request.url.path[:120]}"
         message = f"There is no {what} here; {error.detail.lower()}."
-        return JSONResponse(ApiError(error.status_code, message).body(), error.status_code)
+        body = ApiError(error.status_code, message).body()
+        return JSONResponse(body, error.status_code, error.headers)
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:
@@ -91,12 +105,12 @@ def _add_models(app: "FastAPI", front: Front) -> None:
     known = front.reader.name
     card = {"id": known, "object": "model", "created": int(time.time()), "owned_by": "likewise"}
 
-    @app.get("/v1/models")
+    @app.api_route("/v1/models", methods=READ)
     async def models(request: Request) -> Response:
         _admit(front, request)
         return JSONResponse({"object": "list", "data": [card]})
 
-    @app.get("/v1/models/{name:path}")
+    @app.api_route("/v1/models/{name:path}", methods=READ)
     async def model(request: Request, name: str) -> Response:
         _admit(front, request)
         if name != known:
@@ -125,12 +139,12 @@ def _add_state(app: "FastAPI", front: Front) -> None:
 
     desk = front.desk
 
-    @app.get("/health")
+    @app.api_route("/health", methods=READ)
     async def health() -> Response:
         word = "draining" if desk.draining else "ok"
         return JSONResponse({"status": word}, 503 if desk.draining else 200)
 
-    @app.get("/metrics")
+    @app.api_route("/metrics", methods=READ)
     async def metrics() -> Response:
         running = desk.engine.running
         text = front.metrics.text(running, max(0, desk.open - running))
@@ -146,6 +160,30 @@ def _admit(front: Front, request: "Request") -> None:
         message = "The key is wrong or missing; send it as Authorization: Bearer KEY."
         headers = {"WWW-Authenticate": "Bearer"}
         raise ApiError(401, message, code="invalid_api_key", headers=headers)
+
+
+def _refuse_names(front: Front, request: "Request") -> None:
+    """Raise ApiError for a name that is not this machine's own, where it answers to no other.
+
+    A page of the web can have its own name lead to this machine, and ask by that.
+    """
+    host = request.headers.get("host", "")
+    if front.local and not is_local(host):
+        got = Shown(host[:SHOWN])
+        remedy = "To serve others, give the server a key (--key), which they bring."
+        message = must("Host", "localhost or 127.0.0.1, as nobody else is served", got, remedy)
+        raise ApiError(403, message, code="unknown_host")
+
+
+def _refuse_kinds(request: "Request") -> None:
+    """Raise ApiError unless a body says that it is JSON.
+
+    A page of the web may send other kinds to any address, but JSON only where it is let.
+    """
+    kind = request.headers.get("content-type", "")
+    if kind.partition(";")[0].strip().lower() != "application/json":
+        got = Shown(kind[:SHOWN])
+        raise ApiError(415, must("Content-Type", "application/json", got))
 
 
 async def _body(request: "Request", most: int) -> bytes:
@@ -182,6 +220,7 @@ async def _answered(
     from starlette.requests import ClientDisconnect
 
     _admit(front, request)
+    _refuse_kinds(request)
     front.desk.refuse_late()
     try:
         body = read(await _body(request, front.body))

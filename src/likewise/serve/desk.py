@@ -92,7 +92,8 @@ class Desk:
     def refuse_late(self) -> None:
         """Raise ApiError while draining."""
         if self.draining:
-            raise ApiError(503, "The server is about to end and takes no new requests.")
+            message = "The server is about to end and takes no new requests."
+            raise ApiError(503, message, headers={"Retry-After": str(RETRY)})
 
     def close(self, ticket: Ticket) -> None:
         """Cancel what is left of a ticket."""
@@ -116,13 +117,15 @@ class Desk:
             try:
                 if not self._obey():
                     return
-                events = self.engine.advance()
+                telling = partial(self._deal, self.engine.advance())
             except Exception:  # of a network, or of a machine: the server lives on
                 LOG.exception("the engine failed; its requests are given up")
                 self.engine.clear()
-                self._loop.call_soon_threadsafe(self._fail)
-            else:
-                self._loop.call_soon_threadsafe(self._deal, events)
+                telling = partial(self._fail)
+            try:
+                self._loop.call_soon_threadsafe(telling)
+            except RuntimeError:  # the loop was ended in the middle: nobody listens
+                return
 
     def _obey(self) -> bool:
         """Do what was ordered, and wait for it while there is nothing to make; False: the end."""
