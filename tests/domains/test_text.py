@@ -218,7 +218,7 @@ def test_what_cannot_be_asked_for_is_told(tmp_path):
         ({"prompt": "a" * 65}, "a prompt must be of at most 64 tokens; got 65. Leave out its"),
         (
             {"prompt": "xaé\n"},
-            "has characters that the training texts never had: 'x', '\\\\\\\\n'.",
+            "has characters that the training texts never had: 'x', '\\\\n'.",
         ),
         ({"prompt": 7}, "a prompt must be a text; got 7"),
         ({"prompt": ["a"] * 3}, "a list of prompts must be of 2, one for each example; got 3"),

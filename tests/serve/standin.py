@@ -10,7 +10,7 @@ import torch
 
 from likewise.core.condition import Tokens
 from likewise.core.contract import Domain, Guess
-from likewise.core.errors import UsageError
+from likewise.core.errors import LengthError, UsageError, must
 from likewise.core.records import Records
 from likewise.core.space import Sequence
 from likewise.families.transformer import Config, Transformer
@@ -46,6 +46,11 @@ class Letters(Domain):
     def condition(self, where, n):
         rows = [self.encode(text) or [END] for text in where["prompt"]]
         longest = max(map(len, rows))
+        if longest > self.length:
+            remedy = "Leave out its beginning."
+            raise LengthError(
+                must("a prompt", f"of at most {self.length} tokens", longest, remedy)
+            )
         values = torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])
         return {"prompt": (values, torch.ones(n, dtype=torch.bool))}
 

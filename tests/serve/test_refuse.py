@@ -29,6 +29,7 @@ def server():
         yield port
 
 
+WHERE = "messages[0].content"
 WRONG = [
     (TEXT, {"prompt": None}, "prompt", "prompt must be a text, a list of texts"),
     (TEXT, {"prompt": ""}, "prompt", "none of them empty; got ''. To begin a document"),
@@ -41,7 +42,7 @@ WRONG = [
     (TEXT, {"prompt": [10**30]}, "prompt", "prompt must be of tokens from 0"),
     (TEXT, {"prompt": "\ud800"}, "prompt", "got '\\ud800'"),
     (TEXT, {"prompt": "\x07"}, "prompt", "characters that the training texts never had: BEL"),
-    (TEXT, {"prompt": "a" * 97}, "prompt", "a prompt must be of 1 to 96 tokens"),
+    (TEXT, {"prompt": "a" * 97}, "prompt", "a prompt must be of at most 96 tokens; got 97"),
     (TEXT, {"model": 3}, "model", "model must be a text; got 3"),
     (TEXT, {"max_tokens": -5}, "max_tokens", "must be a whole number from 1 to 50; got -5"),
     (TEXT, {"max_tokens": 51}, "max_tokens", "must be a whole number from 1 to 50; got 51"),
@@ -76,12 +77,20 @@ WRONG = [
     (TEXT, {"logprobs": 1, "echo": True}, "logprobs", "echo and logprobs cannot be had together"),
     (TEXT, {"stream": "yes"}, "stream", "stream must be true or false; got 'yes'"),
     (TEXT, {"stream_options": 1}, "stream_options", "stream_options must be an object; got 1"),
+    (TEXT, {"\ud800": 1}, "\\ud800", "field '\\ud800' is unknown"),
+    (TEXT, {"x" * 500: 1}, "x" * 120, "field 'xxxxx"),
+    (TEXT, {"response_format": {"type": "text", "\ud800": 1}}, "\\ud800", "field '\\ud800' is"),
+    (TEXT, {"presence_penalty": False}, "presence_penalty", "left out, or 0; got False"),
+    (TEXT, {"best_of": True}, "best_of", "left out, or 1; got True"),
+    (CHAT, {"parallel_tool_calls": 1}, "parallel_tool_calls", "left out, or True; got 1"),
+    (CHAT, {"modalities": ["audio"]}, "modalities", "left out, or ['text']; got ['audio']"),
+    (CHAT, {"verbosity": "low"}, "verbosity", "left out, or 'medium'; got 'low'"),
     (TEXT, {"presence_penalty": 1}, "presence_penalty", "left out, or 0; got 1"),
     (TEXT, {"max_token": 3}, "max_token", "'max_token' is unknown; did you mean 'max_tokens'?"),
     (CHAT, {"messages": []}, "messages", "messages must be a list of {role, content}, 1 or more"),
     (CHAT, {"messages": "Hi"}, "messages", "got 'Hi'"),
     (CHAT, {"messages": ["Hi"]}, "messages[0]", "must be an object of role and content"),
-    (CHAT, {"messages": [{"role": "user"}]}, "messages[0].content", "must be a text; got None"),
+    (CHAT, {"messages": [{"role": "user"}]}, "messages[0].content", "type text; got None"),
     (CHAT, {"messages": [{"content": "a"}]}, "messages[0].role", "got None"),
     (
         CHAT,
@@ -91,10 +100,11 @@ WRONG = [
     ),
     (
         CHAT,
-        {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "text": "Hi"}]}]},
         "messages[0].content",
-        "must be a text",
+        "must be a text, or a list of parts of the type text; got",
     ),
+    (CHAT, {"messages": [{"role": "user", "content": [{"text": "Hi"}]}]}, WHERE, "type text; got"),
     (CHAT, {"messages": [{"role": "user", "content": "a" * 96}]}, "messages", "1 to 96 tokens"),
     (CHAT, {"top_logprobs": 2}, "top_logprobs", "must be without logprobs 0; got 2"),
     (CHAT, {"logprobs": 2}, "logprobs", "logprobs must be true or false; got 2"),
@@ -123,7 +133,10 @@ def test_codes_that_programs_read(server):
     status, _, answer = sent(server, TEXT, {**BODY, "model": "gpt-4"})
     assert status == 404
     assert answer["error"]["message"].startswith("model must be 'standin', the one that is")
-    assert code({"prompt": [1] * 97}) == "context_length_exceeded"
+    for long in ([1] * 97, "a" * 97, ["a", "b" * 97]):
+        assert code({"prompt": long}) == "context_length_exceeded"
+    for wrong in ([PAD], "\x07", ""):
+        assert code({"prompt": wrong}) is None
 
 
 @pytest.mark.parametrize(

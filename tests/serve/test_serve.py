@@ -7,7 +7,7 @@ import pytest
 from likewise.core.contract import Controls
 from likewise.tasks.texts import Conversation, complete
 from tests.serve.running import client, running, sent
-from tests.serve.standin import END, impatient, standin
+from tests.serve.standin import END, ROLES, impatient, standin
 
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
@@ -192,6 +192,23 @@ def test_log_probs_of_a_completion(ask):
             assert found.text[place : place + len(token)] == token
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_tokens_stand_where_they_did_though_text_is_held_back(ask, stream):
+    def places(**more):
+        made = ask.completions.create(**BODY, logprobs=0, stream=stream, **more)
+        choices = [one.choices[0] for one in made] if stream else made.choices
+        told = [choice.logprobs for choice in choices if choice.logprobs is not None]
+        return [place for one in told for place in one.text_offset]
+
+    whole = ask.completions.create(**BODY).choices[0].text
+    plain = places()
+    assert len(plain) == 24
+    assert plain == sorted(plain)
+    nearly = [whole[place : place + 3] + "\x00" for place in range(0, len(whole), 5)]
+    assert places(stop=nearly) == plain
+    assert places(stop=[whole[7:12]])[:8] == plain[:8]
+
+
 def test_log_probs_of_a_chat(ask):
     body = {"model": "standin", "messages": [{"role": "user", "content": "Hi"}], "seed": 1}
     body |= {"max_tokens": 20, "logprobs": True, "top_logprobs": 2}
@@ -200,8 +217,9 @@ def test_log_probs_of_a_chat(ask):
     for one in found:
         assert len(one.top_logprobs) == 2
         assert one.logprob <= one.top_logprobs[0].logprob + 1e-6
-        spelled = None if one.token.startswith("token_id:") else one.token
-        assert one.bytes == (spelled and list(spelled.encode()))
+        part = one.token.removeprefix("token_id:")
+        assert one.bytes == (list(part.encode()) if part == one.token else [int(part)])
+    assert any(len(one.bytes) == 1 and one.bytes[0] > 127 for one in found)
     _, nats, _, _ = chunks(ask.chat.completions.create(**body, stream=True))
     assert nats == pytest.approx([one.logprob for one in found], abs=1e-4)
 
@@ -224,8 +242,13 @@ def test_a_chat_is_a_conversation(ask):
 def test_an_answer_ends_at_the_next_role():
     with running(impatient(after=5)) as (_, port), client(port) as ask:
         found = ask.chat.completions.create(
-            model="standin", messages=[{"role": "user", "content": "Hi"}], seed=1
+            model="standin",
+            messages=[{"role": "user", "content": "Hi"}],
+            seed=1,
+            logprobs=True,
         )
+    closing = found.choices[0].logprobs.content[-1]
+    assert (closing.token, closing.bytes) == (f"token_id:{ROLES['user']}", None)
     assert found.choices[0].finish_reason == "stop"
     assert found.usage.completion_tokens == 6
     assert 0 < len(found.choices[0].message.content) <= 5
@@ -292,6 +315,9 @@ def test_a_server_may_write_texts_longer_than_the_context():
 
 def test_fields_that_change_nothing_are_let_pass(ask):
     ask.completions.create(**BODY, presence_penalty=0, frequency_penalty=0.0, user="me")
+    messages = [{"role": "user", "content": "Hi"}]
+    neutral = {"modalities": ["text"], "reasoning_effort": "none", "verbosity": "medium"}
+    ask.chat.completions.create(model="standin", messages=messages, max_tokens=2, **neutral)
 
 
 def test_metrics_count(server):

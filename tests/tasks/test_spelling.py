@@ -85,3 +85,12 @@ def test_a_run_of_broken_bytes_is_not_held_back_for_ever():
     shown = "".join(spelling.add(0xFF) for _ in range(10))
     assert shown == "\ufffd" * 7
     assert spelling.rest() == "\ufffd" * 3
+
+
+def test_each_token_s_place_is_told_though_its_text_is_held_back():
+    spelling, places = Spelling(Utf8(), ("bcx",)), []
+    for byte in "aébc".encode() + b"\xc3" + b"d":
+        spelling.add(byte)
+        places.append(spelling.place)
+    assert places == [0, 1, 1, 2, 3, 4, 5]  # é is of two, and what \xc3 became stands before d
+    assert (spelling.rest(), spelling.place) == ("", 6)

@@ -3,6 +3,7 @@
 ```
 LikewiseError        exit code 1
 ├── UsageError       exit code 2: an option, a name or a value that cannot be
+│   └── LengthError  a text is longer than what a model reads
 ├── DataError        the data that was brought cannot be used
 ├── StoreError       a run folder or a model file is not as it must be
 └── TrainingError    a model could not be trained
@@ -25,6 +26,10 @@ class UsageError(LikewiseError):
     """An option, a name or a value that cannot be."""
 
     exit_code = 2
+
+
+class LengthError(UsageError):
+    """A text is longer than what a model reads at once."""
 
 
 class DataError(LikewiseError):

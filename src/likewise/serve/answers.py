@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from likewise.serve.asked import Asked
-from likewise.tasks.codec import UNSPELLED, Codec, word_of
+from likewise.tasks.codec import Codec, spelled, word_of
 from likewise.tasks.rows import Event, Request
 
 LEAST = -9999.0  # nats, as OpenAI tells those of what cannot be: JSON has no infinity
@@ -18,7 +18,7 @@ class _Choice:
     """What was told of one choice, and what waits to be told."""
 
     number: int
-    place: int  # in its text, in characters
+    begins: int  # where what is new stands in its text, in characters
     waiting: list[Event] = field(default_factory=list)
 
 
@@ -119,25 +119,19 @@ class Answer:
         return {"content": content, "refusal": None}
 
     def _token(self, token: int, nats: float) -> dict[str, Any]:
-        word = word_of(self.codec, token)
-        spelled = None if word.startswith(UNSPELLED) else list(word.encode())
-        return {"token": word, "logprob": max(nats, LEAST), "bytes": spelled}
+        data = spelled(self.codec)[token]
+        told = {"token": word_of(self.codec, token), "logprob": max(nats, LEAST)}
+        return told | {"bytes": list(data) or None}
 
     def _columns(self, choice: _Choice, heard: list[Event]) -> dict[str, Any]:
         """Log-probabilities as completions tell them."""
-        offsets, words = [], [word_of(self.codec, event.token) for event in heard]
-        for event, word in zip(heard, words, strict=True):
-            # what was held back until this token stands before its own text
-            before = len(event.text) - len(word) if event.text.endswith(word) else 0
-            offsets.append(choice.place + before)
-            choice.place += len(event.text)
         tops = [
             {word_of(self.codec, token): max(nats, LEAST) for token, nats in event.top}
             for event in heard
         ]
         return {
-            "tokens": words,
+            "tokens": [word_of(self.codec, event.token) for event in heard],
             "token_logprobs": [max(event.log_prob, LEAST) for event in heard],
             "top_logprobs": tops if any(tops) else None,
-            "text_offset": offsets,
+            "text_offset": [choice.begins + event.place for event in heard],
         }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from likewise.core.contract import Controls
-from likewise.core.errors import LikewiseError, UsageError
+from likewise.core.errors import LengthError, LikewiseError, UsageError
 from likewise.serve.errors import ApiError
 from likewise.serve.fields import Fields, is_text
 from likewise.serve.formats import NAME, form_of
@@ -34,6 +34,9 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "tool_choice": ("none", "auto"),
     "parallel_tool_calls": (True, False),
     "functions": ([],),
+    "modalities": (["text"],),
+    "reasoning_effort": ("none", "medium"),
+    "verbosity": ("medium",),
 }
 """Fields that are not served, with what they may be all the same."""
 BOTH = {
@@ -134,7 +137,7 @@ class Reader:
                 code="model_not_found",
             )
         for name, values in NEUTRAL.items():
-            if name in fields and fields.body[name] not in values:
+            if name in fields and not _is_one_of(fields.body[name], values):
                 remedy = "This server does nothing else with it."
                 raise fields.must(name, f"left out, or {values[0]!r}", fields.body[name], remedy)
 
@@ -156,7 +159,7 @@ class Reader:
         try:
             return tokens_of(self.engine.model, prompts)
         except UsageError as error:
-            raise ApiError(400, str(error), param="prompt") from error
+            raise _refused(error, "prompt") from error
 
     def _spelled(self, prompt: str | list[int]) -> str:
         """A prompt as text."""
@@ -222,11 +225,19 @@ class Reader:
             try:
                 self.engine.check(request)
             except UsageError as error:
-                long = len(request.tokens) >= self.engine.room
-                if not long:
-                    raise ApiError(400, str(error)) from error
-                code = "context_length_exceeded"
-                raise ApiError(400, str(error), param=param, code=code) from error
+                long = isinstance(error, LengthError)
+                raise _refused(error, param if long else None) from error
+
+
+def _refused(error: UsageError, param: str | None) -> ApiError:
+    """The error for what the model cannot be asked."""
+    code = "context_length_exceeded" if isinstance(error, LengthError) else None
+    return ApiError(400, str(error), param=param, code=code)
+
+
+def _is_one_of(value: object, values: tuple[Any, ...]) -> bool:
+    """Whether a value is one of some, for none of which true or false stands as a number."""
+    return any(isinstance(value, bool) == isinstance(one, bool) and value == one for one in values)
 
 
 def _prompts(fields: Fields) -> list[str | list[int]]:
@@ -259,14 +270,22 @@ def _turn(fields: Fields, message: object, where: str) -> dict[str, str]:
         raise fields.must(where, "an object of role and content", message)
     role, content = message.get("role"), message.get("content")
     if isinstance(content, list):
-        parts = [part.get("text") if isinstance(part, dict) else None for part in content]
-        texts = [part for part in parts if isinstance(part, str)]
-        content = "".join(texts) if len(texts) == len(parts) else None
+        texts = [_part(part) for part in content]
+        content = None if None in texts else "".join(map(str, texts))
     if not is_text(content):
-        raise fields.must(f"{where}.content", "a text", message.get("content"))
+        be = "a text, or a list of parts of the type text"
+        raise fields.must(f"{where}.content", be, message.get("content"))
     if not isinstance(role, str) or len(role) > STOP:
         raise fields.must(f"{where}.role", "system, user or assistant", role)
     return {"role": "system" if role == "developer" else role, "content": str(content)}
+
+
+def _part(part: object) -> str | None:
+    """The text of a part of a message; None if it is something else."""
+    if not isinstance(part, dict) or part.get("type") != "text":
+        return None
+    text = part.get("text")
+    return text if isinstance(text, str) else None
 
 
 def _stop(fields: Fields) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from likewise.core.errors import must, nearest
+from likewise.core.text import printable
 from likewise.serve.errors import ApiError
 
 SHOWN = 120  # characters of a value that an error repeats
@@ -31,8 +32,9 @@ class Fields:
         self.body = {name: value for name, value in body.items() if value is not None}
         for name in body:
             if name not in known:
-                hint = nearest(name[:SHOWN], known)
-                raise ApiError(400, f"field {name[:SHOWN]!r} is unknown; {hint}.", param=name)
+                cut = name[:SHOWN]
+                message = f"field {cut!r} is unknown; {nearest(cut, known)}."
+                raise ApiError(400, message, param=printable(cut))
 
     def __contains__(self, name: str) -> bool:
         return name in self.body

@@ -92,9 +92,11 @@ def never(codec: Codec) -> int | None:
 
 
 def word_of(codec: Codec, token: int) -> str:
-    """A token as it reads; by its number where it is no whole text."""
-    text = "" if token == codec.end else codec.text([token])
-    return text if text and BROKEN not in text else f"{UNSPELLED}{token}"
+    """A token as it reads in a text; by its number where it is no whole text."""
+    try:
+        return spelled(codec)[token].decode() or f"{UNSPELLED}{token}"
+    except UnicodeDecodeError:
+        return f"{UNSPELLED}{token}"
 
 
 def prompt_tokens(model: Model, texts: Sequence[str]) -> list[list[int]]:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from likewise.core.condition import Tokens
 from likewise.core.contract import Controls
-from likewise.core.errors import UsageError, must
+from likewise.core.errors import LengthError, UsageError, must
 from likewise.core.space import Sequence as SequenceSpace
 from likewise.nn.decoding import choose
 from likewise.store.model import Model
@@ -101,10 +101,11 @@ class Engine:
     def _check_prompt(self, prompt: Sequence[int]) -> None:
         """UsageError unless a prompt fits into the context, and its tokens are the model's."""
         size, tokens = len(prompt), self.space.tokens
-        if not 1 <= size < self.room:
-            remedy = "" if size == 0 else "Leave out its beginning."
-            be = f"of 1 to {self.room - 1} tokens, for the context of this model"
-            raise UsageError(must("a prompt", be, size, remedy))
+        be = f"of 1 to {self.room - 1} tokens, for the context of this model"
+        if size == 0:
+            raise UsageError(must("a prompt", be, size))
+        if size >= self.room:
+            raise LengthError(must("a prompt", be, size, "Leave out its beginning."))
         strange = [token for token in prompt if not 0 <= token < tokens]
         if strange:
             raise UsageError(must("tokens of a prompt", f"from 0 to {tokens - 1}", strange[0]))

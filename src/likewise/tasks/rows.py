@@ -62,6 +62,7 @@ class Event(NamedTuple):
             the beginning of a stop string.
         log_prob: nats, in the family's own distribution, before temperature and the like.
         top: the likeliest tokens with theirs, the likeliest first.
+        place: characters of the new text that stand before what the token adds to it.
         finish: "stop" where the end, a token of `over` or a stop string was met or the form is
             complete, "length" where there was no more room or no token that the form could go on
             with, None where it goes on.
@@ -72,6 +73,7 @@ class Event(NamedTuple):
     text: str
     log_prob: float
     top: Top = ()
+    place: int = 0
     finish: Finish | None = None
 
 
@@ -142,6 +144,7 @@ class Row:
         request, spelling = self.request, self.spelling
         closed = token == end or token in request.over
         text = spelling.rest() if closed else spelling.add(token)
+        place = spelling.place
         full = len(self.made) == self.most
         whole = False
         if self.course is not None and not closed:
@@ -151,7 +154,7 @@ class Row:
             text += spelling.rest()
         stopped = closed or whole or spelling.stopped
         finish: Finish | None = "stop" if stopped else "length" if full else None
-        return Event(request, token, text, log_prob, top, finish)
+        return Event(request, token, text, log_prob, top, place, finish)
 
 
 def taken(rows: Listed[Row], tokens: Tensor, logits: Tensor, end: int) -> list[Event]:

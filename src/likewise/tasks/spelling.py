@@ -20,6 +20,7 @@ class Spelling:
 
     Attributes:
         stopped: whether a stop string was met.
+        place: characters that stand before what the last token adds, shown or held back.
 
     Example:
         >>> class Bytes:
@@ -34,6 +35,9 @@ class Spelling:
         self.codec = codec
         self.stop = tuple(stop)
         self.stopped = False
+        self.place = 0
+        self._settled = 0  # characters, shown or held back
+        self._half = 0  # characters that may be parts of one
         self._before: list[int] = []  # a stretch that ended with a whole character
         self._now: list[int] = []  # what came after it
         self._told = 0  # characters of both that were decoded already
@@ -49,6 +53,7 @@ class Spelling:
         text = self.codec.text([*self._before, *self._now])[self._told :]
         self._told += len(text)
         safe = self._searched(text)
+        self.place = self._settled
         held, self._held = self._held, ""
         return safe if self.stopped else safe + held
 
@@ -59,6 +64,8 @@ class Spelling:
         half = min(HALF, len(text) - len(text.rstrip(BROKEN)))
         settled = text[self._told : len(text) - half]
         self._told += len(settled)
+        lost = len(settled) - len(settled.lstrip(BROKEN))  # parts that no other part followed
+        self.place, self._half = self._settled + min(self._half, lost), half
         if not half:
             self._before, self._now = self._now, []
             self._told = len(self.codec.text(self._before))
@@ -66,6 +73,7 @@ class Spelling:
 
     def _searched(self, text: str) -> str:
         """What can be shown of what was held and of new text, up to the first stop string."""
+        self._settled += len(text)
         text = self._held + text
         places = [place for one in self.stop if (place := text.find(one)) >= 0]
         if places:

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from likewise.core.errors import DataError, UsageError, must
-from likewise.core.text import printable
+from likewise.core.errors import DataError, LengthError, UsageError, must
 from likewise.domains.text import roles
 from likewise.domains.text.tokenise import Ids
 from likewise.domains.text.vocabulary import Vocabulary
@@ -48,8 +47,8 @@ def tokens(
         begins: whether a text stands at the beginning of a document.
 
     Raises:
-        UsageError: one is no text, has half a character in it or characters without a token, or
-            is too long.
+        LengthError: one is too long.
+        UsageError: one is no text, has half a character in it, or characters without a token.
     """
     texts = [_text(value, name, vocabulary) for value in values]
     for text in texts:
@@ -60,7 +59,7 @@ def tokens(
             ids = np.append(vocabulary.begin, ids)
         if len(ids) > most:
             remedy = "Leave out its beginning."
-            raise UsageError(must(f"a {name}", f"of at most {most} tokens", len(ids), remedy))
+            raise LengthError(must(f"a {name}", f"of at most {most} tokens", len(ids), remedy))
         refuse_strange(text, name, vocabulary)
         rows.append(ids.astype(np.int64))
     return rows
@@ -106,7 +105,7 @@ def refuse_strange(text: str, name: str, vocabulary: Vocabulary) -> None:
     """UsageError, naming them, if a text has characters that there is no token for."""
     strange = vocabulary.strange(text)
     if strange:
-        some = ", ".join(repr(printable(one)) for one in strange[:8])
+        some = ", ".join(repr(one) for one in strange[:8])
         more = f" and {len(strange) - 8} more" if len(strange) > 8 else ""
         never = "the training texts never had"
         if vocabulary.unknown is None:
