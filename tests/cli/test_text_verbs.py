@@ -7,6 +7,7 @@ import random
 import pytest
 
 import likewise as lw
+from likewise.cli.jobs import _next
 from likewise.cli.main import app, guarded
 
 SMALL = {"width": "16", "depth": "1", "heads": "1", "groups": "1", "hidden": "32", "batch": "8"}
@@ -85,6 +86,24 @@ def test_beams_find_a_likelier_text_than_a_draw(model, capsys):
 def test_mistakes_are_said_in_words(model, capsys, monkeypatch, words, sentence):
     monkeypatch.chdir(model)
     assert sentence in likewise(capsys, "complete", model, "ab", *words, code=2)
+
+
+@pytest.mark.parametrize(
+    ("family", "domain", "state", "wanted"),
+    [
+        ("transformer", "text", {}, 'likewise complete RUN "…"'),
+        ("ngram", "text", {"roles": False}, 'likewise complete RUN "…"'),
+        ("transformer", "text", {"roles": True}, "likewise chat RUN"),
+        ("transformer", "text", {"source": {"most": 9}}, 'likewise translate RUN "…"'),
+        ("masked", "text", {}, "likewise sample RUN -n 64"),
+        ("transformer", "images", {}, "likewise sample RUN -n 64"),
+    ],
+)
+def test_what_comes_next_is_what_the_model_can_do(tmp_path, family, domain, state, wanted):
+    (tmp_path / family).mkdir()
+    codec = {"domain": domain, "state": state}
+    (tmp_path / family / "codec.json").write_text(json.dumps(codec))
+    assert _next(tmp_path, family) == wanted.replace("RUN", str(tmp_path))
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 from rich.markup import escape
 
 from likewise.cli.show import Terminal, board_table, number, results, say_json, scores_table
+from likewise.core import registry
 from likewise.core.errors import UsageError, must
 from likewise.store.files import read_json
 from likewise.workbench import verbs
@@ -72,11 +73,14 @@ def _effort(family: str, steps: int) -> str:
 
 
 def _next(path: Path, family: str) -> str:
-    """What to do with a model that is trained: to talk or to translate, if it learned that."""
-    state = read_json(path / family / "codec.json")["state"]
+    """What to do with a model that is trained: talk, translate or write on, if it learned that."""
+    codec = read_json(path / family / "codec.json")
+    state, writes = codec["state"], hasattr(registry.get("families", family), "reader")
     if state.get("source"):
         return f'likewise translate {path} "…"'
-    return f"likewise chat {path}" if state.get("roles") else f"likewise sample {path} -n 64"
+    if codec["domain"] == "text" and writes:
+        return f"likewise chat {path}" if state.get("roles") else f'likewise complete {path} "…"'
+    return f"likewise sample {path} -n 64"
 
 
 def sample_job(

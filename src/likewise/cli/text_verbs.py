@@ -104,6 +104,8 @@ def chat(
 ) -> None:
     """Talk with a model that was trained on dialogues; an empty line or Ctrl-D ends it.
 
+    Ctrl-C ends an answer. `/new` starts over, and `/save FILE` keeps what was said, as JSONL.
+
     Example: `likewise chat runs/dialogues-… --temperature 0.7`
     """
     from likewise.cli.texts import chat_job

@@ -9,6 +9,7 @@ from typing import Any, Unpack
 
 from rich.markup import escape
 
+from likewise.cli.chat import HELP, Talk
 from likewise.cli.show import notices, results, say_json
 from likewise.core.contract import Controls
 from likewise.core.errors import UsageError, must
@@ -126,32 +127,13 @@ def chat_job(
     controls: Controls,
     seed: int,
 ) -> None:
-    """`likewise chat`: one line in, one answer out, until an empty line."""
+    """`likewise chat`."""
     model = verbs.open(path, family, device=device_of(device))
     talk = Conversation(model, system, most=most, controls=controls, seed=seed)
     out = results()
-    size = model.parameters / 1e6
-    out.print(
-        f"[dim]{escape(model.name)}, {size:.1f} million parameters; an empty line ends it.[/]"
-    )
-    forgotten = 0
-    while True:
-        out.print("[bold]you[/] ", end="")
-        said = sys.stdin.readline().strip()
-        if not said:
-            return
-        try:
-            pieces = talk.say(said)
-        except UsageError as error:  # what was said before stands
-            out.print(f"[bold red]error[/]  {escape(str(error))}")
-            continue
-        out.print(f"[bold]{escape(model.name)}[/] ", end="")
-        for piece in pieces:
-            _say(piece)
-        _say("\n")
-        if talk.forgotten > forgotten:
-            forgotten = talk.forgotten
-            out.print(f"[dim]the context is full: the oldest {forgotten} turns are forgotten.[/]")
+    about = f"{model.name}, {model.parameters / 1e6:.1f} million parameters"
+    out.print(f"[dim]{escape(about)}; {escape(HELP)}.[/]")
+    Talk(talk, model.name, out).go_on()
 
 
 def serve_job(

@@ -1,6 +1,6 @@
 """To complete texts, and to talk: what a model of texts is for."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeAlias, TypedDict, Unpack
@@ -243,10 +243,15 @@ class Conversation:
             raise UsageError(must("most", be, most))
         self._room = room - self.most
 
-    def say(self, text: str) -> Iterator[str]:
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """All that was said, what the system was told first."""
+        return [*self._system, *self.turns]
+
+    def say(self, text: str) -> Generator[str, None, None]:
         """The answer to a text, piece by piece; both are turns when it is over.
 
-        An answer that the caller leaves half-way is kept as far as it was given.
+        An answer that the caller closes, or a Ctrl-C, half-way is kept as far as it was given.
 
         Raises:
             UsageError: the text with the system's is too long, when it is called.
@@ -265,7 +270,7 @@ class Conversation:
         self.forgotten = forgotten
         return self._answered(asked, engine)
 
-    def _answered(self, asked: dict[str, str], engine: Engine) -> Iterator[str]:
+    def _answered(self, asked: dict[str, str], engine: Engine) -> Generator[str, None, None]:
         given: list[str] = []
         try:
             for piece in _pieces(_advanced(engine)):
