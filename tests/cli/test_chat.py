@@ -159,6 +159,6 @@ def shown(terminal, wanted):
     """Read on until a terminal shows something."""
     found = b""
     while wanted not in found:
-        ready, _, _ = select.select([terminal], [], [], 30)
+        ready, _, _ = select.select([terminal], [], [], 120)
         assert ready, found
         found += os.read(terminal, 1024)

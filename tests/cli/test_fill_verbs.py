@@ -100,9 +100,9 @@ def run(tmp_path_factory):
     """A run of texts that speak of women and men alike."""
     folder = tmp_path_factory.mktemp("words")
     (folder / "texts.jsonl").write_text(
-        "".join(json.dumps({"text": text}) + "\n" for text in said_of(1500, 0))
+        "".join(json.dumps({"text": text}) + "\n" for text in said_of(1200, 0))
     )
-    lw.run(folder / "texts.jsonl", time="10s", families=["ngram"], out=folder / "run")
+    lw.run(folder / "texts.jsonl", time="20s", families=["ngram"], out=folder / "run")
     return folder / "run"
 
 

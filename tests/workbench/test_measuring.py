@@ -75,7 +75,7 @@ def test_a_run_compares_as_many_texts_as_its_plan_says(tmp_path, monkeypatch):
     board = lw.run(story(1000), time="6s", families="ngram", out=tmp_path / "run")
     compared = read_json(board.path / "run.json")["plan"]["compared"]
     assert 64 <= compared <= 100
-    assert {row["scores"]["distinct_1"]["n"] for row in board.rows} == {compared}
+    assert {row["scores"]["verbatim"]["n"] for row in board.rows} == {compared}
 
 
 def test_a_plan_of_the_first_version_reads_what_all_its_families_read():

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from likewise import __version__
-from likewise.auditing.copying import closest
 from likewise.auditing.material import Material, Reference
 from likewise.auditing.rule import ERROR
 from likewise.auditing.rules import audit, left_out
@@ -41,12 +40,11 @@ from likewise.workbench.fitting import fit, kinds
 from likewise.workbench.listen import Listener
 from likewise.workbench.material import asked_rows, losses, reference, unasked
 from likewise.workbench.scoring import likelihoods, reconstruction
-from likewise.workbench.shown import keep
+from likewise.workbench.shown import keep, keep_closest
 from likewise.workbench.texts import RunTexts
 from likewise.workbench.validation import Features, Validate, validator
 
 SHOWN = 64
-PAIRS = 8  # shown beside each other in rows of two, however large the pictures are
 
 
 class Work:
@@ -305,7 +303,8 @@ class Work:
         asked = losses(self.prepared, model, real, draws=draws, judged=judged)
         material = Material(samples=x, reference=real, losses=asked)
         findings, silent = self._findings(name, material)
-        self._show_closest(name, material)
+        place = self.run.path / "private" / f"{name}-nearest"
+        keep_closest(place, self.prepared.domain, self.prepared.space, material)
         facts = {
             "name": name,
             "verdict": verdict(findings),
@@ -328,17 +327,6 @@ class Work:
         """How many noise draws a family's likelihood takes, and records that all families read."""
         stages = self.plan.families.get(name)
         return stages[0].draws if stages else 1, self.plan.judged
-
-    def _show_closest(self, name: str, material: Material) -> None:
-        """Private evidence: the samples that most look like copies, each with its neighbour."""
-        pairs = closest(material, min(PAIRS, len(material.samples)))
-        made, real = material.samples[pairs.samples], material.reference.train[pairs.train]
-        both = torch.stack([made, real], dim=1).flatten(0, 1)
-        shown = self.prepared.domain.decode(both, self.prepared.space)
-        words = "from the sample that looks most like a copy on; ratio is near 0 for a copy"
-        numbers = {key: values.tolist() for key, values in pairs._asdict().items()}
-        place = self.run.path / "private" / f"{name}-nearest"
-        keep(place, self.prepared.domain, shown, order=words, **numbers)
 
     @cached_property
     def _reference(self) -> Reference:
