@@ -31,7 +31,7 @@ def test_all_is_measured_at_the_same_n():
     scores = scored(stories(130, 3))
     assert scores.keys() == NAMES
     assert all(score.value is not None for score in scores.values())
-    # Different words are counted in equally many of each side: in fewer texts where these are long.
+    # Different words are counted in as many words of each side, and these in fewer texts.
     counted = {name for name, score in scores.items() if score.n < 120}
     assert counted <= {"distinct_1", "distinct_2", "distinct_3"}
     assert {score.n for name, score in scores.items() if name not in counted} == {120}

@@ -62,10 +62,7 @@ def test_what_a_model_knows_of_them_is_told_and_judged(planted, tmp_path, capsys
     }
     assert mean[16] / 8 > 9 > 3 > mean[0] / 48
     likewise(capsys, "train", "ngram", made.data, "--out", tmp_path / "run", "-q")
-    likewise(capsys, "evaluate", tmp_path / "run", "-q")
     words = ["audit", tmp_path / "run", "--family", "ngram", "-q", "--json"]
-    before = json.loads(likewise(capsys, *words))["ngram"]
-    assert before["left_out"]["canaries"] == "no canaries were planted"
     likewise(capsys, *words, "--canaries", made.file)
     (finding,) = [
         one
@@ -74,7 +71,7 @@ def test_what_a_model_knows_of_them_is_told_and_judged(planted, tmp_path, capsys
     ]
     assert "(8 planted 16 times)" in finding["sentence"]
     assert finding["outcome"] == "fail"
-    for file in ("run.json", "leaderboard.json", "ngram/audit.json", "ngram/codec.json"):
+    for file in ("run.json", "ngram/audit.json", "ngram/codec.json"):
         told = (tmp_path / "run" / file).read_text()
         assert not any(one.text in told for one in made.canaries)
 
