@@ -45,8 +45,8 @@ async def ask(port: int, name: str, tokens: int, seed: int) -> Answer:
             "seed": seed,
         }
     ).encode()
-    lines = ("POST /v1/completions HTTP/1.1", "Host: a", "Connection: close")
-    head = "\r\n".join([*lines, f"Content-Length: {len(body)}"])
+    lines = ("POST /v1/completions HTTP/1.1", f"Host: 127.0.0.1:{port}", "Connection: close")
+    head = "\r\n".join([*lines, "Content-Type: application/json", f"Content-Length: {len(body)}"])
     writer.write(head.encode() + b"\r\n\r\n" + body)
     said, first = b"", 0.0
     while piece := await reader.read(65536):

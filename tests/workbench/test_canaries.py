@@ -56,11 +56,9 @@ def test_canaries_stand_in_train_alone_and_the_split_is_kept(planted):
 def test_what_a_model_knows_of_them_is_told_and_judged(planted, tmp_path, capsys):
     _, made = planted
     model = lw.fit(made.data, "ngram", steps=1)
-    found = lw.exposures(model, made.canaries)
-    mean = {
-        times: sum(one.value for one in found if one.canary.repeats == times) for times in (0, 16)
-    }
-    assert mean[16] / 8 > 9 > 3 > mean[0] / 48
+    some = made.canaries[8:12] + made.canaries[-4:]  # planted 16 times, and never
+    values = [one.value for one in lw.exposures(model, some)]
+    assert sum(values[:4]) / 4 > 9 > 5 > sum(values[4:]) / 4
     likewise(capsys, "train", "ngram", made.data, "--out", tmp_path / "run", "-q")
     words = ["audit", tmp_path / "run", "--family", "ngram", "-q", "--json"]
     likewise(capsys, *words, "--canaries", made.file)
