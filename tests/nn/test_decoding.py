@@ -51,6 +51,12 @@ def test_filters_keep_what_their_definitions_say():
     assert allowed(Controls()) == [[0, 1, 2, 3]] * 2
 
 
+def test_so_many_are_kept_among_ties():
+    for logits in (torch.zeros(2, 6), torch.tensor([[1.0, 0.0, 0.0, 0.0, -1.0, -1.0]])):
+        kept = torch.isfinite(filtered(logits, Controls(top_k=3))).sum(dim=1)
+        assert kept.tolist() == [3] * len(logits)
+
+
 def test_temperature_scales_the_logits():
     found = filtered(LOGITS, Controls(temperature=0.5))
     assert torch.allclose(found.softmax(dim=1), (LOGITS * 2).softmax(dim=1))

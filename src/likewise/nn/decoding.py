@@ -206,8 +206,9 @@ def filtered(logits: Tensor, controls: Controls) -> Tensor:
         below = logits - logits.amax(dim=-1, keepdim=True)
         logits = below / max(controls.temperature, torch.finfo(logits.dtype).tiny)
     if controls.top_k is not None and controls.top_k < logits.shape[-1]:
-        least = logits.topk(controls.top_k, dim=-1).values[..., -1:]
-        logits = logits.masked_fill(logits < least, -torch.inf)
+        likeliest = logits.topk(controls.top_k, dim=-1).indices  # so many, also among ties
+        rare = torch.ones_like(logits, dtype=torch.bool).scatter(-1, likeliest, False)
+        logits = logits.masked_fill(rare, -torch.inf)
     if controls.top_p < 1.0:
         ordered, order = logits.sort(dim=-1, descending=True)
         share = ordered.softmax(dim=-1)
