@@ -42,6 +42,14 @@ def test_a_text_that_stands_twice_is_held_out_once(tmp_path, between):
     assert told.what.endswith("passages of train or valid")
 
 
+def test_a_text_that_stands_many_times_is_kept_with_a_word(tmp_path):
+    records = Text.load(write(tmp_path / "many.txt", f"{prose(1500, 0)} " * 30))
+    assert set(records.given) == {"train", "valid", "test"}
+    assert any(
+        "what is held out is known, and scores flatter" in one.why for one in records.skipped
+    )
+
+
 def test_versions_of_few_documents_are_held_out_once(tmp_path):
     texts = [prose(1500, seed) for seed in range(8)]
     for number, text in enumerate(texts):

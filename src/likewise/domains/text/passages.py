@@ -24,6 +24,7 @@ SMALL_TALK = 1 << 18  # the same of dialogues: who answers must see far back
 ALPHABET = 256  # different ones
 CONTEXT = {"characters": 256, "bytes": 256}
 OTHERWISE = 512
+LEFT = 0.25  # of a part, the least that must not be repeated in one held out after it
 LEAST = 16  # tokens of context, the smallest that means anything
 ROOMS = 4  # contexts that valid and test must each hold at least
 PIECE = 1 << 16  # bytes looked at at a time
@@ -335,7 +336,16 @@ def _position(
             )
         )
     again = repeated(items, parts)
-    if again.any():
+    left = [(~again[parts == part]).mean() for part in set(parts) - {""}]
+    if again.any() and min(left) < LEFT:
+        skipped.append(
+            Skipped(
+                "no passage that is repeated",
+                "the text says the same over and over, and little would be left of some part: "
+                "what is held out is known, and scores flatter",
+            )
+        )
+    elif again.any():
         parts[again] = ""
         skipped.append(
             Skipped(
